@@ -1,0 +1,234 @@
+"""Protocol buffers by their wire format, without generated classes and without reading what is skipped.
+
+    >>> from klever.steps.files import BytesSource
+    >>> message = Message.of(BytesSource(b"\\x08\\x96\\x01\\x12\\x02hi"))
+    >>> [(number, value if isinstance(value, int) else value.text()) for number, value in message]
+    [(1, 150), (2, 'hi')]
+
+Iterating a `Message` yields ``(field number, value)``: an integer for varints and fixed-width fields (as the
+unsigned number of its bits; see `signed` and `as_float`), and for length-delimited fields another `Message`, whose
+bytes are read only when asked for. So the weights of a 10 GB file cost nothing.
+
+The wire format: https://protobuf.dev/programming-guides/encoding/.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Final, Self
+
+from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
+from klever.steps.files import Source
+
+#: The C++ and Java parsers refuse messages nested deeper than this.
+MAX_DEPTH: Final = 100
+#: Fields read in one file, all depths together; a graph of a million nodes stays below it.
+MAX_FIELDS: Final = 20_000_000
+#: The longest text or bytes field that is taken into memory as one value, in bytes.
+MAX_VALUE_BYTES: Final = 256 << 20
+
+_BUFFER_BYTES: Final = 64 << 10
+#: Messages up to this size are read whole when entered, so that their own fields need no further reads.
+_WHOLE_BYTES: Final = 256 << 10
+
+_VARINT, _FIXED64, _DELIMITED, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
+
+
+class _Budget:
+    """How many fields may still be read from a file."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_FIELDS
+
+
+class Message:
+    """A length-delimited range of a source: a message, text, bytes or packed numbers, as its reader decides."""
+
+    __slots__ = ("_budget", "_depth", "_source", "end", "start")
+
+    def __init__(self, source: Source, start: int, end: int, depth: int, budget: _Budget) -> None:
+        self._source = source
+        self.start = start
+        self.end = end
+        self._depth = depth
+        self._budget = budget
+
+    @classmethod
+    def of(cls, source: Source) -> Self:
+        """Take a whole source as one message."""
+        return cls(source, 0, source.size, 0, _Budget())
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def __bool__(self) -> bool:
+        return True
+
+    def bytes(self, limit: int = MAX_VALUE_BYTES) -> bytes:
+        """Return the content; raises `LimitExceededError` above ``limit`` bytes."""
+        length = self.end - self.start
+        if length > limit:
+            raise LimitExceededError(f"a protobuf field of {length} bytes is longer than the {limit} that its kind may be")
+        data = self._source.read_at(self.start, length)
+        if len(data) < length:
+            raise TruncatedModelError(f"the file ends inside a protobuf field at offset {self.start}")
+        return data
+
+    def text(self, limit: int = 1 << 20) -> str:
+        """Return the content as UTF-8 text; names from older writers that are not UTF-8 are kept by escapes."""
+        return self.bytes(limit).decode("utf-8", "backslashreplace")
+
+    def __iter__(self) -> Iterator[tuple[int, "int | Message"]]:
+        if self._depth > MAX_DEPTH:
+            raise LimitExceededError(f"protobuf messages are nested deeper than {MAX_DEPTH}")
+        if len(self) <= _WHOLE_BYTES:
+            window = _Window(_Slice(self.bytes(), self.start), self.end)
+        else:
+            window = _Window(self._source, self.end)
+        position, end, budget, depth = self.start, self.end, self._budget, self._depth + 1
+        while position < end:
+            budget.left -= 1
+            if budget.left < 0:
+                raise LimitExceededError(f"the file holds more than {MAX_FIELDS} protobuf fields")
+            tag, position = window.varint(position)
+            number, kind = tag >> 3, tag & 7
+            if number == 0:
+                raise MalformedModelError(f"protobuf field number 0 at offset {position}")
+            if kind == _VARINT:
+                value, position = window.varint(position)
+                yield number, value
+            elif kind == _DELIMITED:
+                length, position = window.varint(position)
+                if length > end - position:
+                    raise TruncatedModelError(
+                        f"protobuf field {number} at offset {position} claims {length} bytes where {end - position} are left"
+                    )
+                yield number, Message(window.source, position, position + length, depth, budget)
+                position += length
+            elif kind in (_FIXED32, _FIXED64):
+                width = 4 if kind == _FIXED32 else 8
+                yield number, int.from_bytes(window.take(position, width), "little")
+                position += width
+            else:
+                raise MalformedModelError(f"protobuf wire type {kind} of field {number} at offset {position} is not in use")
+
+    def varints(self) -> Iterator[int]:
+        """Yield a packed repeated field's varints (unsigned; see `signed`)."""
+        data = self.bytes()
+        position, end = 0, len(data)
+        while position < end:
+            value, position = _decode_varint(data, position)
+            yield value
+
+    def floats(self) -> tuple[float, ...]:
+        """Return a packed repeated ``float`` field."""
+        data = self.bytes()
+        return struct.unpack(f"<{len(data) // 4}f", data[: len(data) // 4 * 4])
+
+
+class _Slice:
+    """Bytes of a source that are in memory, under their offsets in the source."""
+
+    __slots__ = ("_base", "_data", "size")
+
+    def __init__(self, data: bytes, base: int) -> None:
+        self._data = data
+        self._base = base
+        self.size = base + len(data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        offset -= self._base
+        return self._data[offset : offset + length]
+
+    def close(self) -> None:
+        pass
+
+
+class _Window:
+    """A read-ahead over a source for the few bytes of tags and lengths."""
+
+    __slots__ = ("_data", "_end", "_start", "source")
+
+    def __init__(self, source: Source, end: int) -> None:
+        self.source = source
+        self._end = end
+        self._start = 0
+        self._data = b""
+
+    def take(self, position: int, length: int) -> bytes:
+        at = position - self._start
+        if at < 0 or at + length > len(self._data):
+            self._data = self.source.read_at(position, min(_BUFFER_BYTES, self._end - position))
+            self._start = position
+            at = 0
+        data = self._data[at : at + length]
+        if len(data) < length:
+            raise TruncatedModelError(f"the file ends inside a protobuf field at offset {position}")
+        return data
+
+    def varint(self, position: int) -> tuple[int, int]:
+        at = position - self._start
+        if 0 <= at < len(self._data) and (byte := self._data[at]) < 0x80:
+            return byte, position + 1
+        if at < 0 or at + 10 > len(self._data):
+            self._data = self.source.read_at(position, min(_BUFFER_BYTES, self._end - position))
+            self._start = position
+            at = 0
+        value, after = _decode_varint(self._data, at)
+        return value, after + self._start
+
+
+def _decode_varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    try:
+        while True:
+            byte = data[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value & 0xFFFFFFFFFFFFFFFF, position
+            shift += 7
+            if shift > 63:
+                raise MalformedModelError(f"a protobuf varint at offset {position} is longer than ten bytes")
+    except IndexError:
+        raise TruncatedModelError("the file ends inside a protobuf varint") from None
+
+
+def signed(value: int) -> int:
+    """Return an ``int32`` or ``int64`` from the 64 bits of its varint."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def as_float(bits: int) -> float:
+    """Return a ``float`` from the 32 bits of its fixed-width field."""
+    number: float = struct.unpack("<f", (bits & 0xFFFFFFFF).to_bytes(4, "little"))[0]
+    return number
+
+
+def starts_like(head: "bytes", schema: dict[int, int], *, whole: bool, fields: int = 32) -> set[int] | None:
+    """Tell whether ``head`` begins as a message of which ``schema`` maps field numbers to wire types.
+
+    Returns the numbers seen among the first ``fields`` fields, or None where one is not of the schema. ``whole``
+    says that the head is the entire file, so that a field which leaves it is a fault and not the head's end.
+    """
+    seen: set[int] = set()
+    position = 0
+    try:
+        while position < len(head) and len(seen) < fields:
+            tag, position = _decode_varint(head, position)
+            if schema.get(tag >> 3) != tag & 7:
+                return None
+            seen.add(tag >> 3)
+            if tag & 7 == _VARINT:
+                _, position = _decode_varint(head, position)
+            elif tag & 7 == _DELIMITED:
+                length, position = _decode_varint(head, position)
+                position += length
+            else:
+                position += 8 if tag & 7 == _FIXED64 else 4
+    except TruncatedModelError:
+        return None if whole else seen
+    except MalformedModelError:
+        return None
+    return None if whole and position > len(head) else seen

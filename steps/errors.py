@@ -1,0 +1,149 @@
+"""Every error that Klever raises on purpose, and what its type promises.
+
+    KleverError
+    ├── PermanentError          trying again cannot help; exit code 1
+    │   ├── ModelError          the model's own bytes or files
+    │   │   ├── UnrecognisedFormatError
+    │   │   ├── AmbiguousFormatError
+    │   │   ├── MissingFilesError
+    │   │   ├── MalformedModelError
+    │   │   │   └── TruncatedModelError
+    │   │   ├── UnsafeModelError
+    │   │   └── LimitExceededError
+    │   ├── MetadataError       ormbfile.yaml or a config blob
+    │   ├── InvalidReferenceError
+    │   ├── ArchiveError        a layer that must not be unpacked
+    │   ├── ManifestError       a manifest that is not an ORMB artifact's
+    │   ├── CorruptBlobError    stored bytes that do not match their digest
+    │   ├── NotFoundError
+    │   ├── AlreadyExistsError
+    │   ├── UnauthorizedError
+    │   └── RegistryRefusedError
+    └── TemporaryError          the same call may succeed later; exit code 75 (EX_TEMPFAIL of sysexits.h)
+        ├── RegistryUnavailableError
+        ├── TransferError       a blob cut short or altered on its way
+        └── StorageError        disk full, read-only, busy
+
+What does not belong here: an error with a meaning for one module alone; that one derives from these beside it.
+"""
+
+from typing import ClassVar
+
+
+class KleverError(Exception):
+    """A failure told to a person: what was being done, why it failed, what to do next.
+
+    ``cause`` is one clear sentence without the stage. ``stage`` (``recognise``, ``read``, ``pack``, ``push``,
+    ``pull``, ``unpack``, ...) may be left to a verb, which sets it by `at_stage` where none is set.
+    """
+
+    exit_code: ClassVar[int] = 1
+    temporary: ClassVar[bool] = False
+
+    def __init__(self, cause: str, *, stage: str = "", next_step: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.stage = stage
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.cause}" if self.stage else self.cause
+
+
+class PermanentError(KleverError):
+    """Trying again cannot help: the input or the request has to change."""
+
+
+class TemporaryError(KleverError):
+    """The same call may succeed later."""
+
+    exit_code = 75
+    temporary = True
+
+
+class ModelError(PermanentError):
+    """The model's files cannot be used as they are."""
+
+
+class UnrecognisedFormatError(ModelError):
+    """No format claims these files."""
+
+
+class AmbiguousFormatError(ModelError):
+    """Several formats or files claim to be the model; ``candidates`` lists them."""
+
+    def __init__(self, cause: str, *, candidates: tuple[str, ...], stage: str = "", next_step: str = "") -> None:
+        super().__init__(cause, stage=stage, next_step=next_step)
+        self.candidates = candidates
+
+
+class MissingFilesError(ModelError):
+    """The format is clear, but files that it needs are not there; ``missing`` names them."""
+
+    def __init__(self, cause: str, *, missing: tuple[str, ...], stage: str = "", next_step: str = "") -> None:
+        super().__init__(cause, stage=stage, next_step=next_step)
+        self.missing = missing
+
+
+class MalformedModelError(ModelError):
+    """The bytes break the format's definition."""
+
+
+class TruncatedModelError(MalformedModelError):
+    """The bytes end before the format's definition allows."""
+
+
+class UnsafeModelError(ModelError):
+    """The file asks for something that reading must never do: run code, leave its directory, expand entities."""
+
+
+class LimitExceededError(ModelError):
+    """The file is larger, deeper or more repetitive than any real model; a defence, not a judgement of size."""
+
+
+class MetadataError(PermanentError):
+    """An ormbfile.yaml or config blob does not say what it has to."""
+
+
+class InvalidReferenceError(PermanentError):
+    """The text is not a reference, digest, tag or repository name."""
+
+
+class ArchiveError(PermanentError):
+    """A layer breaks the rules of an artifact's archive; nothing of it was published."""
+
+
+class ManifestError(PermanentError):
+    """A manifest is not that of an ORMB artifact, or contradicts itself."""
+
+
+class CorruptBlobError(PermanentError):
+    """Bytes at rest in a store do not match their digest."""
+
+
+class NotFoundError(PermanentError):
+    """The store answers that there is no such tag, manifest, blob or repository."""
+
+
+class AlreadyExistsError(PermanentError):
+    """The target exists and would have to be overwritten."""
+
+
+class UnauthorizedError(PermanentError):
+    """The registry wants other credentials, or forbids this to these."""
+
+
+class RegistryRefusedError(PermanentError):
+    """The registry answers that it will not do this, for a reason other than credentials or absence."""
+
+
+class RegistryUnavailableError(TemporaryError):
+    """The registry cannot be reached or answers 429 or 5xx, after the retries."""
+
+
+class TransferError(TemporaryError):
+    """A blob arrived short or with another digest, after the retries; nothing of it was published."""
+
+
+class StorageError(TemporaryError):
+    """The local disk refuses: full, read-only, without permission, or locked by another process."""

@@ -1,0 +1,81 @@
+"""What every format's module provides: one `Format` named ``FORMAT``."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, ClassVar
+
+from klever.steps.files import ModelFiles
+from klever.steps.model.signature import NamedSignature, Signature
+
+
+class Evidence(IntEnum):
+    """What a claim rests on; content outweighs a name."""
+
+    NAME = 1
+    CONTENT = 2
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A format's statement that these files are a model of its own."""
+
+    evidence: Evidence
+    #: The paths that the reader and a server need, those that bear headers first. Other files travel along.
+    files: tuple[str, ...]
+    #: What the format also needs and is not there, in words: ``one *.prototxt``.
+    missing: tuple[str, ...] = ()
+    #: Files that compete for a place that only one can have (several ``*.onnx``), with the files of the others.
+    competing: tuple[str, ...] = ()
+    #: Path to the name that the package must give it, where an old client would not find it by its own.
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader learned from the files alone."""
+
+    signature: Signature
+    #: All signatures that the file declares, where there are more than one can be served (SavedModel).
+    signatures: Mapping[str, NamedSignature] | None = None
+    #: The framework, where the file tells another than the format's usual one (MLflow flavours).
+    framework: str | None = None
+    #: What could not be read and why, or what a user should know (a custom operator, code in a pickle).
+    notes: tuple[str, ...] = ()
+    #: Other facts of the file for the metadata, under names of their own (GGUF's architecture, a producer).
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Format(ABC):
+    """One model format."""
+
+    #: The name in ``ormbfile.yaml``.
+    id: ClassVar[str]
+    #: The framework that ``ormbfile.yaml`` names beside it.
+    framework: ClassVar[str]
+    #: What the package must hold, in words, for help texts and the README's table.
+    needs: ClassVar[str]
+    #: Why a signature cannot be read; empty where it can.
+    unreadable: ClassVar[str] = ""
+
+    @abstractmethod
+    def claim(self, files: ModelFiles) -> Claim | None:
+        """Say whether ``files`` hold a model of this format, from `ModelFiles.head` and the names; None if not.
+
+        Cheap: no more than the heads is read, save where the magic stands elsewhere (a ZIP's directory). Never
+        raises for the content of the files.
+        """
+
+    def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
+        """Return which of ``siblings`` belong to the bare model file ``name`` in the same directory."""
+        del name, siblings
+        return ()
+
+    @abstractmethod
+    def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
+        """Read the signature.
+
+        ``author`` is what a person wrote by hand: input shapes in it may be used to infer those of outputs, where
+        the files do not tell. Raises a `ModelError` and nothing else.
+        """

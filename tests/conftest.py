@@ -1,0 +1,23 @@
+"""Fixtures that every test may use."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+#: A larger corpus of models with oracles, where the checkout has one beside it.
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """The small real models that the repository holds."""
+    return ROOT / "tests" / "models"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of the larger corpus and samples."""
+    if not (SHARED / "corpus").is_dir():
+        pytest.skip("needs the larger corpus in ../shared")
+    return SHARED

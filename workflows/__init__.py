@@ -1,0 +1,1 @@
+"""Pipelines authored with Hera and the runners that execute them."""
