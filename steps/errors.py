@@ -27,6 +27,8 @@
 What does not belong here: an error with a meaning for one module alone; that one derives from these beside it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -147,3 +149,13 @@ class TransferError(TemporaryError):
 
 class StorageError(TemporaryError):
     """The local disk refuses: full, read-only, without permission, or locked by another process."""
+
+
+@contextmanager
+def at_stage(stage: str) -> Iterator[None]:
+    """Name the stage of a `KleverError` that leaves the block without one."""
+    try:
+        yield
+    except KleverError as error:
+        error.stage = error.stage or stage
+        raise

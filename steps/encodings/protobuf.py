@@ -27,6 +27,8 @@ MAX_FIELDS: Final = 20_000_000
 MAX_VALUE_BYTES: Final = 256 << 20
 
 _BUFFER_BYTES: Final = 64 << 10
+#: What a reader of tags asks for at a time from the read-ahead, in bytes: the price of a copy, not of a request.
+_WINDOW_BYTES: Final = 512
 #: Messages up to this size are read whole when entered, so that their own fields need no further reads.
 _WHOLE_BYTES: Final = 256 << 10
 
@@ -57,7 +59,7 @@ class Message:
     @classmethod
     def of(cls, source: Source) -> Self:
         """Take a whole source as one message."""
-        return cls(source, 0, source.size, 0, _Budget())
+        return cls(_Ahead(source), 0, source.size, 0, _Budget())
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -127,6 +129,31 @@ class Message:
         return struct.unpack(f"<{len(data) // 4}f", data[: len(data) // 4 * 4])
 
 
+class _Ahead:
+    """A read-ahead of one block, so that a run of small messages costs one read of the source per block."""
+
+    __slots__ = ("_block", "_source", "_start", "size")
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._start = 0
+        self._block = b""
+        self.size = source.size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        at = offset - self._start
+        if 0 <= at and at + length <= len(self._block):
+            return self._block[at : at + length]
+        if length >= _BUFFER_BYTES:
+            return self._source.read_at(offset, length)
+        self._start = offset
+        self._block = self._source.read_at(offset, _BUFFER_BYTES)
+        return self._block[:length]
+
+    def close(self) -> None:
+        self._source.close()
+
+
 class _Slice:
     """Bytes of a source that are in memory, under their offsets in the source."""
 
@@ -146,7 +173,7 @@ class _Slice:
 
 
 class _Window:
-    """A read-ahead over a source for the few bytes of tags and lengths."""
+    """The few bytes around a position: tags, lengths and short fields."""
 
     __slots__ = ("_data", "_end", "_start", "source")
 
@@ -159,7 +186,7 @@ class _Window:
     def take(self, position: int, length: int) -> bytes:
         at = position - self._start
         if at < 0 or at + length > len(self._data):
-            self._data = self.source.read_at(position, min(_BUFFER_BYTES, self._end - position))
+            self._data = self.source.read_at(position, min(max(_WINDOW_BYTES, length), self._end - position))
             self._start = position
             at = 0
         data = self._data[at : at + length]
@@ -172,7 +199,7 @@ class _Window:
         if 0 <= at < len(self._data) and (byte := self._data[at]) < 0x80:
             return byte, position + 1
         if at < 0 or at + 10 > len(self._data):
-            self._data = self.source.read_at(position, min(_BUFFER_BYTES, self._end - position))
+            self._data = self.source.read_at(position, min(_WINDOW_BYTES, self._end - position))
             self._start = position
             at = 0
         value, after = _decode_varint(self._data, at)
@@ -193,6 +220,36 @@ def _decode_varint(data: bytes, position: int) -> tuple[int, int]:
                 raise MalformedModelError(f"a protobuf varint at offset {position} is longer than ten bytes")
     except IndexError:
         raise TruncatedModelError("the file ends inside a protobuf varint") from None
+
+
+def decode(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield ``(field number, value)`` of a small message in memory, several times as fast as a `Message`.
+
+    Length-delimited values are their bytes. Raises what iterating a `Message` raises.
+    """
+    position, end = 0, len(data)
+    while position < end:
+        tag = data[position]
+        position += 1
+        if tag >= 0x80:
+            tag, position = _decode_varint(data, position - 1)
+        kind = tag & 7
+        if kind > _DELIMITED and kind != _FIXED32:
+            raise MalformedModelError(f"protobuf wire type {kind} of field {tag >> 3} is not in use")
+        if tag < 8:
+            raise MalformedModelError("protobuf field number 0")
+        if kind == _FIXED64 or kind == _FIXED32:
+            length = 8 if kind == _FIXED64 else 4
+        else:
+            length, position = _decode_varint(data, position)
+            if kind == _VARINT:
+                yield tag >> 3, length
+                continue
+        value = data[position : position + length]
+        position += length
+        if position > end:
+            raise TruncatedModelError(f"protobuf field {tag >> 3} claims {length} bytes and leaves its message")
+        yield tag >> 3, value if kind == _DELIMITED else int.from_bytes(value, "little")
 
 
 def signed(value: int) -> int:

@@ -4,8 +4,8 @@
     >>> archive.read("config.json", limit=1 << 20)  # doctest: +SKIP
 
 Opening costs one read of the file's end (two where the directory is large), a member one more. The central
-directory alone says what the archive holds; a local header that contradicts it is refused, because parsers would
-then disagree about the content. What does not belong here: writing, extraction to disk, the meaning of a member.
+directory says what the archive holds; a local header that contradicts it is refused, because parsers would then
+disagree about the content. What does not belong here: writing, extraction to disk, the meaning of a member.
 
 The format: PKWARE APPNOTE 6.3.10, https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
 """
@@ -85,13 +85,13 @@ class ZipArchive:
         self._source = source
         self._left = MAX_READ_BYTES
         #: Members by name, in the directory's order.
-        self.names: "Mapping[str, Member]" = MappingProxyType(_read_directory(source))
+        self.names: Mapping[str, Member] = MappingProxyType(_read_directory(source))
 
     def read(self, name: str, limit: int) -> bytes:
         """Return a member's content, inflated and checked against its CRC.
 
-        Raises `LimitExceededError` above ``limit`` bytes, and `MalformedModelError` where there is no such member,
-        or it is encrypted, compressed by a method other than deflate, or damaged.
+        Raises `LimitExceededError` above ``limit`` bytes, and `MalformedModelError` where there is no such
+        member, or it is encrypted, compressed by a method other than deflate, or damaged.
         """
         member = self._member(name)
         if member.size > limit:
@@ -160,11 +160,8 @@ class ZipArchive:
         signature, _, _, method, *_, name_bytes, extra_bytes = _LOCAL.unpack_from(header)
         if signature != SIGNATURE:
             raise MalformedModelError(f"{member.name} is not where the archive's directory says")
-        if (name_bytes, header[_LOCAL.size :], method) != (
-            len(member.raw_name),
-            member.raw_name,
-            member.method,
-        ):
+        name = header[_LOCAL.size :]
+        if (name_bytes, name, method) != (len(name), member.raw_name, member.method):
             raise MalformedModelError(f"the header of {member.name} contradicts the archive's directory")
         return int(extra_bytes)
 

@@ -17,6 +17,16 @@ class Evidence(IntEnum):
     CONTENT = 2
 
 
+class Precedence(IntEnum):
+    """What kind of claim a format makes; a higher one settles the matter."""
+
+    #: Anything may be inside: Pickle. A better answer is always preferred.
+    FALLBACK = 0
+    FILE = 1
+    #: The whole directory is the model, whatever other formats' files lie in it: MLflow.
+    DIRECTORY = 2
+
+
 @dataclass(frozen=True)
 class Claim:
     """A format's statement that these files are a model of its own."""
@@ -58,6 +68,10 @@ class Format(ABC):
     needs: ClassVar[str]
     #: Why a signature cannot be read; empty where it can.
     unreadable: ClassVar[str] = ""
+    #: How claims of the same evidence are weighed against those of other formats.
+    precedence: ClassVar[Precedence] = Precedence.FILE
+    #: Whether a size of -1 means "the file does not tell", which the author may fill, and not "any size".
+    open_sizes: ClassVar[bool] = False
 
     @abstractmethod
     def claim(self, files: ModelFiles) -> Claim | None:

@@ -60,6 +60,8 @@ class Metadata(Document):
     signature: Signature | None = None
     #: Every signature that a SavedModel declares, by its key; ``signature`` is the one that is served.
     signatures: dict[str, NamedSignature] | None = None
+    #: What else the file tells of itself: opsets, a producer, a parameter count.
+    facts: dict[str, Any] | None = None
     training: Provenance | None = None
     dataset: Provenance | None = None
     gpu_type: Text | None = Field(default=None, alias="gpuType")

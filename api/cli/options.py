@@ -1,0 +1,52 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from klever.steps.stores import Stores
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+format_id = click.option("--format", "format_id", metavar="FORMAT", help="Settle the format, e.g. ONNX.")
+
+
+def connection(command: _Command) -> _Command:
+    """Add the options of a connection; the command receives them as ``stores``."""
+
+    def collect(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        stores = ctx.params.setdefault("stores", Stores())
+        setattr(stores, str(parameter.name), value)
+        return value
+
+    for option in (
+        click.option(
+            "--plain-http",
+            is_flag=True,
+            envvar="KLEVER_PLAIN_HTTP",
+            expose_value=False,
+            callback=collect,
+            help="Talk HTTP, not HTTPS, to the registry. [env: KLEVER_PLAIN_HTTP]",
+        ),
+        click.option(
+            "--insecure",
+            is_flag=True,
+            envvar="KLEVER_INSECURE",
+            expose_value=False,
+            callback=collect,
+            help="Do not verify the registry's certificate. [env: KLEVER_INSECURE]",
+        ),
+        click.option(
+            "--ca-file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            envvar="KLEVER_CA_FILE",
+            expose_value=False,
+            callback=collect,
+            help="Trust the certificate authorities in this file. [env: KLEVER_CA_FILE]",
+        ),
+    ):
+        command = option(command)
+    return command

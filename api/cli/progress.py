@@ -1,0 +1,26 @@
+"""A progress bar for long work: on a terminal only, and only where it is long enough to be worth one."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from klever.steps.oci.store import Progress, no_progress
+
+#: Work below this size is over before a bar could be read, in bytes.
+_WORTH_A_BAR = 16 << 20
+
+
+@contextmanager
+def progress_bar(label: str, total: int | None) -> Iterator[Progress]:
+    """Give a callback that advances a bar of ``total`` bytes on standard error."""
+    if not sys.stderr.isatty() or (total is not None and total < _WORTH_A_BAR):
+        yield no_progress
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(label, total=total)
+        yield lambda count: bars.advance(task, count)

@@ -1,0 +1,118 @@
+"""Turn arguments into a command, and errors into a sentence and an exit code.
+
+Exit codes: 0 done; 1 a permanent failure; 75 a temporary one (EX_TEMPFAIL of sysexits.h), worth another try; 2 wrong
+usage; 130 interrupted.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import MappingProxyType
+from typing import Final
+
+import click
+
+from klever.steps.errors import AmbiguousFormatError, KleverError
+
+#: Command to what it does, in the order of the help text; the module of that name is imported when it is called.
+COMMANDS: Final = MappingProxyType({
+    "inspect": "Show a model's format, size, signature and layers.",
+    "publish": "Recognise, read, pack and push a model.",
+    "fetch": "Fetch an artifact into a directory, verified.",
+    "models": "List the versions in a store or registry.",
+    "copy": "Copy an artifact between stores and registries.",
+    "tag": "Give an artifact another tag.",
+    "delete": "Remove tags or artifacts.",
+    "gc": "Free what nothing refers to, or check a store.",
+    "login": "Keep credentials for a registry.",
+    "logout": "Forget credentials of a registry.",
+})
+
+
+class _Commands(click.Group):
+    """The commands of `COMMANDS`, listed without being imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the help text's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"klever.api.cli.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands' section of the help text."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"klever {version('klever')}")
+        ctx.exit()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+def klever() -> None:
+    """Publish models of any format as OCI artifacts, with their signatures read from their bytes.
+
+    A REFERENCE is [HOST[:PORT]/]NAME[:TAG][@DIGEST]. Without a host it means this machine's store in KLEVER_HOME;
+    oci:DIRECTORY[:NAME] is any OCI image layout.
+
+    \b
+    Example:
+      klever publish ./resnet.onnx vision/resnet:v1
+      klever inspect vision/resnet:v1
+      klever fetch vision/resnet:v1 ./resnet
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every expected failure has been told on standard error."""
+    try:
+        code = klever.main(list(arguments), prog_name="klever", standalone_mode=False)
+        sys.stdout.flush()
+    except KleverError as error:
+        _tell(error, as_json="--json" in arguments)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("klever: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; keep the interpreter from complaining at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _tell(error: KleverError, *, as_json: bool) -> None:
+    if as_json:
+        document = {
+            "type": type(error).__name__,
+            "stage": error.stage,
+            "cause": error.cause,
+            "nextStep": error.next_step,
+            "temporary": error.temporary,
+        }
+        if isinstance(error, AmbiguousFormatError):
+            document["candidates"] = list(error.candidates)
+        click.echo(json.dumps({"error": document}), err=True)
+        return
+    stage = f"{error.stage}: " if error.stage else ""
+    click.echo(f"klever: {stage}{error.cause}", err=True)
+    if error.next_step:
+        click.echo(f"  next: {error.next_step}", err=True)

@@ -1,0 +1,37 @@
+"""Read a recognised model's signature and join it with what the author wrote.
+
+    >>> extract(recognise(Path("resnet.onnx"))).metadata.signature.inputs  # doctest: +SKIP
+    (Tensor(name='x', dtype='float32', shape=(-1, 3, 224, 224)),)
+"""
+
+from dataclasses import dataclass
+
+from klever.steps.errors import at_stage
+from klever.steps.files import ModelFiles
+from klever.steps.model.metadata import Metadata
+from klever.steps.model.reconcile import reconcile
+from klever.steps.recognise import Model
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """A model's metadata with its full signature, and what a person should know about how it came to be."""
+
+    metadata: Metadata
+    notes: tuple[str, ...] = ()
+
+
+def extract(model: Model[ModelFiles]) -> Extraction:
+    """Read the signature from the files; raises a `ModelError`. Nothing but the model's own bytes is read."""
+    author = model.author or Metadata(format=model.format.id)
+    with at_stage("read"):
+        reading = model.format.read(model.files, model.claim, author.signature)
+    joined = reconcile(reading.signature, author.signature, open_sizes=model.format.open_sizes)
+    metadata = author.changed(
+        format=model.format.id,
+        framework=author.framework or reading.framework or model.format.framework,
+        signature=joined.signature,
+        signatures=dict(reading.signatures) if reading.signatures else author.signatures,
+        **({"facts": dict(reading.facts)} if reading.facts else {}),
+    )
+    return Extraction(metadata, (*model.notes, *reading.notes, *joined.differences))

@@ -1,0 +1,51 @@
+"""Open the store that a reference means: the laptop's, another layout directory, or a registry."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from klever.steps.oci.reference import Reference
+from klever.steps.oci.store import Store
+
+#: Where the laptop's store and jobs live, unless the environment says otherwise.
+HOME_VARIABLE: Final = "KLEVER_HOME"
+
+
+def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return ``KLEVER_HOME``, by default the user data directory of this platform."""
+    if home := environment.get(HOME_VARIABLE):
+        return Path(home)
+    from platformdirs import user_data_path
+
+    return user_data_path("klever", appauthor=False)
+
+
+@dataclass
+class Stores:
+    """Opens each store once and keeps it, so that connections and tokens serve several steps."""
+
+    plain_http: bool = False
+    insecure: bool = False
+    ca_file: Path | None = None
+    home: Path = field(default_factory=home_directory)
+    _open: dict[tuple[str, str | None], Store] = field(default_factory=dict, repr=False)
+
+    def open(self, reference: Reference) -> Store:
+        """Return the store of a reference; nothing is contacted or created yet."""
+        key = (reference.host, reference.layout)
+        if key not in self._open:
+            self._open[key] = self._make(reference)
+        return self._open[key]
+
+    def _make(self, reference: Reference) -> Store:
+        if reference.host:
+            from klever.steps.oci.registry import RegistryStore
+
+            return RegistryStore(
+                reference.host, plain_http=self.plain_http, insecure=self.insecure, ca_file=self.ca_file
+            )
+        from klever.steps.oci.layout import LayoutStore
+
+        return LayoutStore(self.home / "store" if reference.layout is None else Path(reference.layout))
