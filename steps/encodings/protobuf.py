@@ -27,10 +27,13 @@ MAX_FIELDS: Final = 20_000_000
 MAX_VALUE_BYTES: Final = 256 << 20
 
 _BUFFER_BYTES: Final = 64 << 10
-#: What a reader of tags asks for at a time from the read-ahead, in bytes: the price of a copy, not of a request.
+#: What a reader of tags takes from the read-ahead at a time, in bytes: the price of a copy, not of a request.
 _WINDOW_BYTES: Final = 512
 #: Messages up to this size are read whole when entered, so that their own fields need no further reads.
-_WHOLE_BYTES: Final = 256 << 10
+_WHOLE_BYTES: Final = _BUFFER_BYTES
+
+#: Messages up to this size are decoded as one piece of memory by `fields`; nodes of graphs are that small.
+_DECODE_BYTES: Final = 16 << 10
 
 _VARINT, _FIXED64, _DELIMITED, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
 
@@ -142,7 +145,7 @@ class _Ahead:
 
     def read_at(self, offset: int, length: int) -> bytes:
         at = offset - self._start
-        if 0 <= at and at + length <= len(self._block):
+        if at >= 0 and at + length <= len(self._block):
             return self._block[at : at + length]
         if length >= _BUFFER_BYTES:
             return self._source.read_at(offset, length)
@@ -238,7 +241,7 @@ def decode(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise MalformedModelError(f"protobuf wire type {kind} of field {tag >> 3} is not in use")
         if tag < 8:
             raise MalformedModelError("protobuf field number 0")
-        if kind == _FIXED64 or kind == _FIXED32:
+        if kind in (_FIXED64, _FIXED32):
             length = 8 if kind == _FIXED64 else 4
         else:
             length, position = _decode_varint(data, position)
@@ -248,8 +251,51 @@ def decode(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         value = data[position : position + length]
         position += length
         if position > end:
-            raise TruncatedModelError(f"protobuf field {tag >> 3} claims {length} bytes and leaves its message")
+            raise TruncatedModelError(f"protobuf field {tag >> 3} leaves its message with {length} bytes")
         yield tag >> 3, value if kind == _DELIMITED else int.from_bytes(value, "little")
+
+
+def fields(part: bytes | Message) -> Iterator[tuple[int, int | bytes | Message]]:
+    """Yield the fields of a message, decoded in memory where it is small: the way through graphs of many nodes."""
+    if isinstance(part, Message):
+        if len(part) > _DECODE_BYTES:
+            yield from part
+            return
+        part = part.bytes()
+    yield from decode(part)
+
+
+def text(part: bytes | Message, limit: int = 1 << 16) -> str:
+    """Return text that `fields` yielded; raises `LimitExceededError` above ``limit`` bytes."""
+    if isinstance(part, Message):
+        return part.text(limit)
+    return part.decode("utf-8", "backslashreplace")
+
+
+def decode_head(head: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+    """Yield ``(field number, wire type, value)`` of a file's beginning, the last value cut where the head ends.
+
+    Ends early, without an error, where the bytes cannot be a protobuf.
+    """
+    position, end = 0, len(head)
+    try:
+        while position < end:
+            tag, position = _decode_varint(head, position)
+            kind = tag & 7
+            if tag < 8 or (kind > _DELIMITED and kind != _FIXED32):
+                return
+            if kind in (_FIXED64, _FIXED32):
+                length = 8 if kind == _FIXED64 else 4
+            else:
+                length, position = _decode_varint(head, position)
+            if kind == _VARINT:
+                yield tag >> 3, kind, length
+                continue
+            value = head[position : position + length]
+            position += length
+            yield tag >> 3, kind, value
+    except MalformedModelError:
+        return
 
 
 def signed(value: int) -> int:

@@ -4,7 +4,7 @@
     >>> archive.read("config.json", limit=1 << 20)  # doctest: +SKIP
 
 Opening costs one read of the file's end (two where the directory is large), a member one more. The central
-directory says what the archive holds; a local header that contradicts it is refused, because parsers would then
+directory says what the archive holds; a local header that contradicts it is refused, as parsers would then
 disagree about the content. What does not belong here: writing, extraction to disk, the meaning of a member.
 
 The format: PKWARE APPNOTE 6.3.10, https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.

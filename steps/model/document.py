@@ -41,11 +41,11 @@ _FLOAT: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][-+]?[0-9]{1,
 def parse_yaml(text: str | bytes, what: str) -> object:
     """Return the one document in ``text``: dicts with text keys, lists, text, numbers, booleans and None.
 
-    ``what`` names the document in errors. Plain scalars follow the core schema of YAML 1.2 (section 10.3), save
-    that a number which Python would spell otherwise (``1.10``, ``007``, ``1e4``) stays text: ORMB's own fields
-    are text, and a Git revision may look like any of these. Keys and timestamps stay as written. Raises
-    `MetadataError` for what is not well-formed, for anchors, aliases, tags of other types, repeated keys and for
-    more than `MAX_BYTES`, `MAX_DEPTH` or `MAX_NODES`.
+    ``what`` names the document in errors. Plain scalars follow the core schema of YAML 1.2 (section
+    10.3), but a number which Python would spell otherwise (``1.10``, ``007``, ``1e4``) stays text:
+    ORMB's own fields are text, and a Git revision may look like any of these. Keys and timestamps stay
+    as written. Raises `MetadataError` for what is not well-formed, for anchors, aliases, tags of other
+    types, repeated keys and for more than `MAX_BYTES`, `MAX_DEPTH` or `MAX_NODES`.
     """
     decoded = _decode(text, what)
     try:
@@ -145,9 +145,7 @@ def _check_collection_tag(event: Any, line: int, what: str) -> None:
 
 
 def _foreign(event: Any, line: int, what: str) -> MetadataError:
-    return MetadataError(
-        f"{what} asks in line {line} for the type {event.tag[:100]!r}, which is not plain data"
-    )
+    return MetadataError(f"{what} asks for {event.tag[:100]!r} in line {line}, which is not plain data")
 
 
 def _resolve(text: str) -> object:

@@ -1,0 +1,86 @@
+"""``klever inspect``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from klever.api.cli import options, output
+from klever.steps.errors import InvalidReferenceError, NotFoundError
+from klever.steps.stores import Stores
+
+
+@click.command("inspect")
+@click.argument("target", metavar="PATH_OR_REFERENCE")
+@options.format_id
+@click.option("--reread", is_flag=True, help="Read the layer also where the config holds a signature read from it.")
+@options.as_json
+@options.connection
+def command(target: str, format_id: str | None, reread: bool, as_json: bool, stores: Stores) -> None:
+    """Show a model's format, framework, size, signature and layers.
+
+    A path wins over a reference of the same spelling. Nothing is loaded, executed or stored; of a remote artifact only
+    what the signature needs is transferred.
+
+    \b
+    Example:
+      klever inspect ./resnet.onnx
+      klever inspect --json harbor.example/vision/resnet:v1
+    """
+    inspection = _inspect(target, format_id, reread, stores)
+    if as_json:
+        output.print_json(inspection)
+    else:
+        _print(target, inspection)
+
+
+def _inspect(target: str, format_id: str | None, reread: bool, stores: Stores) -> dict[str, Any]:
+    from klever.steps.inspect import inspect_artifact, inspect_path
+
+    path = Path(target)
+    if path.exists() or target.startswith(("/", "./", "../", "~")):
+        return inspect_path(path, format_id=format_id).to_json()
+    from klever.steps.oci.reference import parse_reference
+
+    try:
+        reference = parse_reference(target)
+    except InvalidReferenceError as error:
+        raise NotFoundError(
+            f"{target} is neither an existing path nor a reference", stage="recognise", next_step=error.cause
+        ) from error
+    try:
+        return inspect_artifact(reference, stores, format_id=format_id, reread=reread).to_json()
+    except NotFoundError as error:
+        if not reference.host and reference.layout is None:
+            error.next_step = error.next_step or f"there is no path {target} either; see klever models"
+        raise
+
+
+def _print(target: str, document: dict[str, Any]) -> None:
+    rows = [
+        ("format", str(document["format"])),
+        ("framework", str(document.get("framework", "-"))),
+        ("size", output.human_size(document["size"])),
+        *((name, str(document[name])) for name in ("author", "description", "created", "digest") if name in document),
+    ]
+    signature = document["signature"]
+    for kind in ("inputs", "outputs"):
+        tensors = signature[kind] or []
+        lines = [output.tensor_line(tensor) for tensor in tensors] or ["unknown"]
+        rows += [(kind if index == 0 else "", line) for index, line in enumerate(lines)]
+    if signature["layers"]:
+        rows.append(("layers", output.layers_line(signature["layers"], 12)))
+    others = [key for key in document.get("signatures", {})]
+    if len(others) > 1:
+        rows.append(("signatures", ", ".join(others)))
+    rows += [(name, _plain(value)) for name, value in document.get("facts", {}).items()]
+    click.echo(output.visible(str(document.get("reference", target))))
+    for label, text in rows:
+        click.echo(f"  {output.visible(label):<12}{output.visible(text)}")
+    output.print_notes(document.get("notes", ()))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

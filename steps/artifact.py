@@ -1,0 +1,49 @@
+"""An ORMB artifact as it lies in a store: its manifest joined with the metadata in its config."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from klever.steps.errors import ManifestError, at_stage
+from klever.steps.model.metadata import MAX_CONFIG_BYTES, Metadata
+from klever.steps.oci.descriptor import Descriptor
+from klever.steps.oci.manifest import Artifact, parse_manifest
+from klever.steps.oci.reference import Reference
+from klever.steps.oci.store import Store
+
+#: On a manifest: the digest of the layer whose bytes the config's signature was read from.
+EXTRACTED_FROM: Final = "kleveross.io/extracted-from"
+
+
+@dataclass(frozen=True)
+class StoredArtifact:
+    """One version of a model: where it is, pinned to its digest, and what is known of it."""
+
+    reference: Reference
+    #: The manifest's own descriptor.
+    descriptor: Descriptor
+    manifest: Artifact
+    metadata: Metadata
+
+    @property
+    def has_full_signature(self) -> bool:
+        """Whether the config's signature was read from this layer, by us or by an extraction of Klever 0.2."""
+        signature = self.metadata.signature
+        extracted = self.manifest.annotations.get(EXTRACTED_FROM) == self.manifest.layer.digest
+        return signature is not None and (extracted or bool(signature.layers))
+
+
+def load_artifact(store: Store, reference: Reference) -> StoredArtifact:
+    """Load manifest and metadata; raises `NotFoundError`, `ManifestError` or `MetadataError`."""
+    with at_stage("pull"):
+        stored = store.get_manifest(reference.repository, reference.version)
+        manifest = parse_manifest(stored.data)
+        config = read_blob(store, reference.repository, manifest.config, MAX_CONFIG_BYTES)
+        metadata = Metadata.from_config(config, f"the config of {reference}")
+        return StoredArtifact(reference.pinned(stored.descriptor.digest), stored.descriptor, manifest, metadata)
+
+
+def read_blob(store: Store, repository: str, descriptor: Descriptor, limit: int) -> bytes:
+    """Return a small blob, verified; raises `ManifestError` above ``limit`` bytes."""
+    if descriptor.size > limit:
+        raise ManifestError(f"blob {descriptor.digest} of {descriptor.size} bytes is longer than the {limit} it may be")
+    return b"".join(store.get_blob(repository, descriptor))

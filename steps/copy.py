@@ -1,0 +1,66 @@
+"""Copy an artifact between stores: manifest and blobs as they are, byte for byte."""
+
+import json
+from functools import partial
+
+from klever.steps.errors import ManifestError, at_stage
+from klever.steps.oci import media
+from klever.steps.oci.descriptor import Descriptor
+from klever.steps.oci.reference import Reference
+from klever.steps.oci.store import Store, StoredManifest
+from klever.steps.publish import Watch, unwatched
+from klever.steps.stores import Stores
+
+_INDEXES = (media.INDEX, media.DOCKER_INDEX)
+
+
+def copy(source: Reference, target: Reference, stores: Stores, *, watch: Watch = unwatched) -> Reference:
+    """Copy ``source`` to ``target`` and return the target pinned to its digest, which is the source's.
+
+    Blobs that the target has are not sent; between repositories of one registry they are mounted.
+    """
+    from_store, to_store = stores.open(source), stores.open(target)
+    with at_stage("copy"):
+        stored = from_store.get_manifest(source.repository, source.version)
+        _copy_manifest(stored, from_store, source, to_store, target, target.tag, watch)
+        return target.pinned(stored.descriptor.digest)
+
+
+def _copy_manifest(
+    stored: StoredManifest,
+    from_store: Store,
+    source: Reference,
+    to_store: Store,
+    target: Reference,
+    tag: str | None,
+    watch: Watch,
+) -> None:
+    document = json.loads(stored.data)
+    if stored.descriptor.media_type in _INDEXES:
+        for entry in document.get("manifests") or ():
+            child = from_store.get_manifest(source.repository, Descriptor.from_json(entry, "an entry").digest)
+            _copy_manifest(child, from_store, source, to_store, target, None, watch)
+    else:
+        blobs = [document.get("config"), *(document.get("layers") or ())]
+        for blob in blobs:
+            descriptor = Descriptor.from_json(blob, f"a blob of {source}")
+            _copy_blob(descriptor, from_store, source, to_store, target, watch)
+    to_store.put_manifest(target.repository, stored.data, stored.descriptor.media_type, tag=tag)
+
+
+def _copy_blob(
+    descriptor: Descriptor, from_store: Store, source: Reference, to_store: Store, target: Reference, watch: Watch
+) -> None:
+    if to_store.has_blob(target.repository, descriptor.digest):
+        return
+    if from_store is to_store and to_store.mount_blob(target.repository, descriptor, source.repository):
+        return
+    with watch("copy", descriptor.size) as progress:
+        stored = to_store.put_blob(
+            target.repository,
+            partial(from_store.get_blob, source.repository, descriptor),
+            expected=descriptor,
+            progress=progress,
+        )
+    if stored.digest != descriptor.digest:
+        raise ManifestError(f"{descriptor.digest} arrived as {stored.digest}")

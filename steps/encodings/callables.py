@@ -1,0 +1,124 @@
+"""What the globals that a pickle names would do: a judgement by name, since nothing is imported.
+
+A pickle is code: unpickling calls whatever it names. The names of containers, arrays, tensors and estimators are
+known to build values only; a few are known for running commands; of all others nothing can be said, and it is said.
+What does not belong here: the reading of opcodes.
+"""
+
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from klever.steps.encodings.pickle import Global
+
+
+class Risk(IntEnum):
+    """What importing and calling a global means for whoever unpickles."""
+
+    KNOWN = 0
+    UNKNOWN = 1
+    DANGEROUS = 2
+
+
+#: Modules of which any function that a pickle could call runs commands, loads code or reaches files and network.
+_DANGEROUS_MODULES: Final = frozenset(
+    "asyncio bdb code codeop commands ctypes distutils ensurepip fileinput ftplib http httplib imaplib imp importlib "
+    "idlelib marshal multiprocessing nt ntpath os pathlib pdb pip pipes pkgutil platform popen2 posix posixpath "
+    "profile pty pydoc requests runpy shelve shutil signal site smtplib socket socketserver sqlite3 ssl subprocess "
+    "sys tempfile test threading timeit trace urllib urllib2 venv webbrowser winreg xmlrpc zipimport".split()
+)
+_DANGEROUS: Final = frozenset(
+    f"{module}.{name}"
+    for modules, names in (
+        (
+            "builtins __builtin__ __builtins__",
+            "__import__ apply breakpoint compile delattr dir eval exec execfile file getattr globals help input locals "
+            "memoryview open print setattr type vars",
+        ),
+        ("operator _operator", "attrgetter itemgetter methodcaller"),
+        ("functools _functools", "partial reduce"),
+        ("pickle _pickle cPickle dill cloudpickle joblib", "load loads Unpickler"),
+        ("torch", "load compile"),
+        ("torch.hub", "load"),
+        ("torch.serialization", "load"),
+        ("numpy", "load fromfile"),
+        ("numpy.testing._private.utils", "runstring"),
+        ("types", "CodeType FunctionType"),
+        ("cloudpickle.cloudpickle dill._dill", "_make_function _builtin_type _create_code _create_function"),
+    )
+    for module in modules.split()
+    for name in names.split()
+)
+_KNOWN: Final = frozenset(
+    f"{module}.{name}"
+    for modules, names in (
+        (
+            "builtins __builtin__",
+            "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple unicode xrange",
+        ),
+        ("collections", "Counter OrderedDict defaultdict deque"),
+        ("_codecs", "encode"),
+        ("copyreg copy_reg", "_reconstructor __newobj__ __newobj_ex__"),
+        ("datetime", "date datetime time timedelta timezone"),
+        ("decimal", "Decimal"),
+        ("fractions", "Fraction"),
+        ("uuid", "UUID"),
+        ("numpy.core.multiarray numpy._core.multiarray", "_reconstruct scalar"),
+        ("numpy.core.numeric numpy._core.numeric", "_frombuffer"),
+        (
+            "joblib.numpy_pickle sklearn.externals.joblib.numpy_pickle",
+            "NumpyArrayWrapper NDArrayWrapper ZNDArrayWrapper",
+        ),
+        ("torch", "Size device dtype Tensor Generator"),
+    )
+    for module in modules.split()
+    for name in names.split()
+)
+#: Packages whose classes (by their capital letter) and rebuilding functions (``_rebuild...``) make values.
+_VALUE_PACKAGES: Final = frozenset(
+    "torch torchvision torchaudio numpy scipy sklearn pandas xgboost lightgbm catboost imblearn statsmodels "
+    "transformers timm ultralytics".split()
+)
+_VALUE_FUNCTIONS: Final = frozenset(
+    "csr_matrix csc_matrix coo_matrix csr_array csc_array newCriterion ndarray dtype matrix recarray "
+    "__RandomState_ctor __bit_generator_ctor __generator_ctor _nat_unpickle _unpickle_block new_block".split()
+)
+
+
+def judge(found: "Global") -> Risk:
+    """Say what a global means for whoever unpickles; `Risk.UNKNOWN` where its name does not tell."""
+    package = found.module.partition(".")[0]
+    full = f"{found.module}.{found.name}"
+    # A dotted name reaches through attributes, as "Tensor.__init__.__globals__" would.
+    if full in _DANGEROUS or package in _DANGEROUS_MODULES or ".__" in full.removeprefix(f"{package}.__"):
+        return Risk.DANGEROUS
+    if full in _KNOWN:
+        return Risk.KNOWN
+    if package in _VALUE_PACKAGES and "." not in found.name:
+        name = found.name
+        makes_value = (
+            name[:1].isupper() or name.startswith(("_rebuild", "__pyx_unpickle")) or name in _VALUE_FUNCTIONS
+        )
+        numeric = found.module in ("torch", "numpy") and name.rstrip("0123456789_") in _NUMERIC
+        if makes_value or numeric:
+            return Risk.KNOWN
+    return Risk.UNKNOWN
+
+
+_NUMERIC: Final = frozenset(
+    "float bfloat int uint bool complex qint quint double half long short str object void".split()
+)
+
+
+def describe(found: Iterable["Global"], limit: int = 12) -> str:
+    """Return up to ``limit`` names for a message, and how many more there are."""
+    names = sorted({_printable(str(one)) for one in found})
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest
+
+
+def _printable(text: str) -> str:
+    """Return text from a file fit for a message: one line, of bounded length."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in text[:100])
+    return text if len(text) < 100 else f"{text}..."

@@ -1,0 +1,189 @@
+"""The text of TorchScript: the classes of an archive's code files and the signatures of their methods.
+
+TorchScript is printed in Python's grammar (``torch/csrc/jit/serialization/python_print.cpp``), so that Python's
+parser turns single statements into trees; nothing is compiled or run. Only the statements that are asked for are
+parsed, and each is bounded in length. What does not belong here: what the statements do to shapes.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from klever.steps.errors import LimitExceededError, MalformedModelError
+
+#: One statement: a literal list of constants may be long, but a model's own arguments are not.
+MAX_STATEMENT: Final = 64 << 10
+#: How deep types nest: ``Dict[str, List[Optional[Tuple[...]]]]``.
+MAX_TYPE_DEPTH: Final = 16
+
+_MANGLE: Final = re.compile(r"\.?___torch_mangle_\d+")
+_CLASS: Final = re.compile(r"^class ([^\s(:]+)\(?([^):]*)\)?:", re.MULTILINE)
+_ATTRIBUTE: Final = re.compile(r'^  (?:__annotations__\["([^"\n]*)"\] =|([^\W\d]\w*) :) (\S[^\n]*)$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A type of TorchScript: ``Dict[str, Tensor]`` is ``Type("Dict", (Type("str"), Type("Tensor")))``."""
+
+    name: str
+    arguments: tuple["Type", ...] = ()
+
+    def __str__(self) -> str:
+        inner = f"[{', '.join(map(str, self.arguments))}]" if self.arguments else ""
+        return unmangled(self.name) + inner
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A parameter of a method; ``default`` is its text, None where it has to be given."""
+
+    name: str
+    type: Type
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method's signature without ``self``, whose name is kept apart, and the lines of its body."""
+
+    name: str
+    receiver: str
+    arguments: tuple[Argument, ...]
+    result: Type | None
+    body: str
+
+    def statements(self) -> Iterator[ast.stmt]:
+        """Parse the statements of the body one by one; compound ones come without their blocks, as `ast.Pass`.
+
+        Raises `MalformedModelError` for what is no statement.
+        """
+        indent = len(self.body) - len(self.body.lstrip(" "))
+        for line in self.body.splitlines():
+            text = line.strip()
+            if not text or text.startswith("#"):
+                continue
+            if len(line) - len(line.lstrip(" ")) > indent or text.endswith(":"):
+                yield ast.Pass()
+            else:
+                yield from _parse(text).body
+
+
+def unmangled(name: str) -> str:
+    """Remove what makes TorchScript's type names unique: ``conv.___torch_mangle_3.Conv2d`` is ``conv.Conv2d``."""
+    return _MANGLE.sub("", name)
+
+
+class Code:
+    """The text of one code file."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._classes = {match[1]: match for match in _CLASS.finditer(text)}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._classes
+
+    def base(self, name: str) -> str:
+        """Return the base of a class: ``Module``, ``NamedTuple``, ``Interface``, or nothing."""
+        return self._classes[name][2].strip()
+
+    def fields(self, name: str) -> tuple[tuple[str, Type], ...]:
+        """Return the attributes that a class declares and their types, in order."""
+        found = []
+        for match in _ATTRIBUTE.finditer(self._block(name)):
+            text = match[3].split(" = ")[0]
+            found.append((match[1] if match[1] is not None else match[2], parse_type(text)))
+        return tuple(found)
+
+    def method(self, name: str, method: str) -> Method | None:
+        """Return a method of a class, None where it has none of that name."""
+        return _find_method(self._block(name), "  ", method)
+
+    def function(self, name: str) -> Method | None:
+        """Return a function of the file (the methods of PyTorch 1.0, which had no classes, are such)."""
+        return _find_method(self._text, "", name)
+
+    def _block(self, name: str) -> str:
+        start = self._classes[name].end()
+        following = re.compile(r"^\S", re.MULTILINE).search(self._text, start + 1)
+        return self._text[start : following.start() if following else len(self._text)]
+
+
+def parse_type(text: str) -> Type:
+    """Parse the text of a type."""
+    statement = _parse(text).body
+    if len(statement) != 1 or not isinstance(statement[0], ast.Expr):
+        raise MalformedModelError(f"{text[:60]!r} in the code is no type")
+    return _type_of(statement[0].value)
+
+
+def _find_method(block: str, indent: str, name: str) -> Method | None:
+    start = re.compile(rf"^{indent}def {re.escape(name)}\(", re.MULTILINE).search(block)
+    if start is None:
+        return None
+    end = re.compile(r":[ \t]*$", re.MULTILINE).search(block, start.end())
+    if end is None:
+        raise MalformedModelError(f"the code ends inside the signature of {name}")
+    header = " ".join(block[start.start() : end.start()].split())
+    following = re.compile(rf"^ {{0,{len(indent)}}}\S", re.MULTILINE).search(block, end.end())
+    body = block[end.end() : following.start() if following else len(block)].lstrip("\n")
+    definition = _parse(f"{header}: pass").body[0]
+    if not isinstance(definition, ast.FunctionDef):
+        raise MalformedModelError(f"the signature of {name} in the code cannot be understood")
+    given = [*definition.args.posonlyargs, *definition.args.args, *definition.args.kwonlyargs]
+    if not given:
+        raise MalformedModelError(f"{name} in the code has no self")
+    defaults = [*definition.args.defaults]
+    texts = [None] * (len(given) - len(defaults)) + [_text_of(default) for default in defaults]
+    return Method(
+        name,
+        given[0].arg,
+        tuple(
+            Argument(arg.arg, _type_of(arg.annotation) if arg.annotation else Type("Tensor"), default)
+            for arg, default in list(zip(given, texts, strict=True))[1:]
+        ),
+        _type_of(definition.returns) if definition.returns else None,
+        body,
+    )
+
+
+def _parse(text: str) -> ast.Module:
+    if len(text) > MAX_STATEMENT:
+        raise LimitExceededError(f"a statement in the code has {len(text)} characters")
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise MalformedModelError(f"{text[:60]!r} in the code is no TorchScript") from None
+
+
+def _type_of(node: ast.expr, depth: int = 0) -> Type:
+    if depth > MAX_TYPE_DEPTH:
+        raise LimitExceededError(f"a type in the code nests deeper than {MAX_TYPE_DEPTH}")
+    if isinstance(node, ast.Subscript):
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return Type(dotted(node.value), tuple(_type_of(one, depth + 1) for one in inner))
+    if isinstance(node, ast.Constant):
+        return Type(str(node.value)[:100])
+    if isinstance(node, ast.Tuple) and not node.elts:
+        return Type("()")
+    return Type(dotted(node))
+
+
+def dotted(node: ast.expr) -> str:
+    """Return the text of a dotted name; raises `MalformedModelError` for any other expression."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        raise MalformedModelError("the code has an expression in a type's place")
+    return ".".join([node.id, *reversed(parts)])
+
+
+def _text_of(node: ast.expr) -> str:
+    try:
+        return ast.unparse(node)[:100]
+    except RecursionError:
+        return "..."

@@ -1,0 +1,89 @@
+"""Every model of the larger corpus and samples, against what the original frameworks computed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from klever.steps.errors import KleverError, ModelError
+from klever.steps.inspect import inspect_path
+
+pytestmark = pytest.mark.corpus
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+PACKAGES = sorted(path.parent for path in SHARED.glob("corpus/*/*/ormbfile.yaml"))
+SAMPLES = sorted(path.parent for path in SHARED.glob("samples/*/*/ormbfile.yaml"))
+GOOD = [package for package in PACKAGES if not package.name.startswith("bad_")]
+
+#: These are read safely; all other ``bad_*`` are refused.
+READ_SAFELY = {"bad_lambda_tf211"}
+#: Auxiliary outputs that the NetDef names but its own runtime does not produce.
+NOT_PRODUCED = {"_fc6_d_mask"}
+#: What these files do not tell, by definition of their format or on purpose.
+NO_OUTPUT_SHAPE = {"TorchScript", "PMML"}
+UNKNOWN_RANK = {"GraphDef/unknown_rank_placeholder"}
+
+
+def package_id(package: Path) -> str:
+    return f"{package.parent.name}/{package.name}"
+
+
+def test_the_corpus_is_complete(shared: Path) -> None:
+    assert len(PACKAGES) >= 70
+    assert len(SAMPLES) >= 15
+
+
+@pytest.mark.parametrize("package", GOOD, ids=package_id)
+def test_names_types_and_shapes_agree_with_the_framework(package: Path, shared: Path) -> None:
+    oracle = json.loads((package / "oracle" / "meta.json").read_text())
+    signature = inspect_path(package).to_json()["signature"]
+    for kind in ("inputs", "outputs"):
+        tensors = {tensor["name"]: tensor for tensor in signature[kind] if tensor["name"] not in NOT_PRODUCED}
+        assert set(tensors) == set(oracle[kind]), kind
+        for name, (shape, dtype) in oracle[kind].items():
+            check_tensor(package, kind, tensors[name], shape, dtype)
+    if package.parent.name not in {"TorchScript", "PMML"}:
+        assert signature["layers"]
+
+
+def check_tensor(package: Path, kind: str, tensor: dict[str, Any], shape: list[int], dtype: str) -> None:
+    """Hold a tensor of ours against a run of the framework, whose sizes are all concrete."""
+    if package.parent.name == "PMML":
+        assert tensor["dType"], "a field of PMML has its own data type"
+        return
+    assert tensor["dType"] == ("object" if dtype.startswith("<U") else dtype)
+    if tensor.get("size") is None:
+        allowed = package_id(package) in UNKNOWN_RANK or (kind == "outputs" and package.parent.name in NO_OUTPUT_SHAPE)
+        assert allowed, f"{kind} {tensor['name']} has no shape"
+        return
+    assert len(tensor["size"]) == len(shape)
+    assert all(ours in (-1, theirs) for ours, theirs in zip(tensor["size"], shape, strict=True)), tensor
+
+
+@pytest.mark.parametrize("package", [p for p in PACKAGES if p.name.startswith("bad_")], ids=package_id)
+def test_a_bad_model_is_refused_or_read_without_running_it(package: Path, shared: Path, tmp_path: Path) -> None:
+    traces = [Path("/tmp/PWNED_H5"), Path("/tmp/PWNED_PT")]  # noqa: S108 - where the corpus says its code would write
+    assert not any(trace.exists() for trace in traces)
+    if package.name in READ_SAFELY:
+        assert any("lambda" in note.lower() for note in inspect_path(package).notes)
+    else:
+        with pytest.raises(ModelError):
+            inspect_path(package)
+    assert not any(trace.exists() for trace in traces)
+
+
+@pytest.mark.parametrize("package", SAMPLES, ids=package_id)
+def test_a_sample_of_the_original_tools_is_read(package: Path, shared: Path) -> None:
+    document = inspect_path(package).to_json()
+    assert document["format"] in (package / "ormbfile.yaml").read_text()
+    assert document["size"] > 0
+
+
+@pytest.mark.parametrize("package", GOOD, ids=package_id)
+def test_a_model_is_recognised_without_its_ormbfile(package: Path, shared: Path) -> None:
+    try:
+        found = inspect_path(package / "model").metadata.format
+    except KleverError as error:
+        pytest.fail(str(error))
+    assert found == package.parent.name
