@@ -1,4 +1,6 @@
-"""The work itself, as plain functions of values, files and a registry. A verb is a module:
+"""The work itself, as plain functions of values, files and a registry.
+
+A verb is a module:
 
     >>> from pathlib import Path
     >>> from klever.steps.oci.reference import parse_reference

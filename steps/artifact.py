@@ -36,7 +36,7 @@ def load_artifact(store: Store, reference: Reference) -> StoredArtifact:
     """Load manifest and metadata; raises `NotFoundError`, `ManifestError` or `MetadataError`."""
     with at_stage("pull"):
         stored = store.get_manifest(reference.repository, reference.version)
-        manifest = parse_manifest(stored.data)
+        manifest = parse_manifest(stored.data, stored.descriptor.media_type)
         config = read_blob(store, reference.repository, manifest.config, MAX_CONFIG_BYTES)
         metadata = Metadata.from_config(config, f"the config of {reference}")
         return StoredArtifact(reference.pinned(stored.descriptor.digest), stored.descriptor, manifest, metadata)

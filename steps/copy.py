@@ -1,17 +1,14 @@
 """Copy an artifact between stores: manifest and blobs as they are, byte for byte."""
 
-import json
 from functools import partial
 
 from klever.steps.errors import ManifestError, at_stage
-from klever.steps.oci import media
 from klever.steps.oci.descriptor import Descriptor
+from klever.steps.oci.manifest import check_media_type, children_of, is_index, load_document
 from klever.steps.oci.reference import Reference
 from klever.steps.oci.store import Store, StoredManifest
 from klever.steps.publish import Watch, unwatched
 from klever.steps.stores import Stores
-
-_INDEXES = (media.INDEX, media.DOCKER_INDEX)
 
 
 def copy(source: Reference, target: Reference, stores: Stores, *, watch: Watch = unwatched) -> Reference:
@@ -35,21 +32,24 @@ def _copy_manifest(
     tag: str | None,
     watch: Watch,
 ) -> None:
-    document = json.loads(stored.data)
-    if stored.descriptor.media_type in _INDEXES:
-        for entry in document.get("manifests") or ():
-            child = from_store.get_manifest(source.repository, Descriptor.from_json(entry, "an entry").digest)
-            _copy_manifest(child, from_store, source, to_store, target, None, watch)
-    else:
-        blobs = [document.get("config"), *(document.get("layers") or ())]
-        for blob in blobs:
-            descriptor = Descriptor.from_json(blob, f"a blob of {source}")
-            _copy_blob(descriptor, from_store, source, to_store, target, watch)
+    document = load_document(stored.data, f"the manifest of {source}")
+    check_media_type(document, stored.descriptor.media_type)
+    for child in children_of(document):
+        if is_index(document):
+            manifest = from_store.get_manifest(source.repository, child.digest)
+            _copy_manifest(manifest, from_store, source, to_store, target, None, watch)
+        else:
+            _copy_blob(child, from_store, source, to_store, target, watch)
     to_store.put_manifest(target.repository, stored.data, stored.descriptor.media_type, tag=tag)
 
 
 def _copy_blob(
-    descriptor: Descriptor, from_store: Store, source: Reference, to_store: Store, target: Reference, watch: Watch
+    descriptor: Descriptor,
+    from_store: Store,
+    source: Reference,
+    to_store: Store,
+    target: Reference,
+    watch: Watch,
 ) -> None:
     if to_store.has_blob(target.repository, descriptor.digest):
         return

@@ -1,7 +1,7 @@
 """Read a recognised model's signature and join it with what the author wrote.
 
-    >>> extract(recognise(Path("resnet.onnx"))).metadata.signature.inputs  # doctest: +SKIP
-    (Tensor(name='x', dtype='float32', shape=(-1, 3, 224, 224)),)
+>>> extract(recognise(Path("resnet.onnx"))).metadata.signature.inputs  # doctest: +SKIP
+(Tensor(name='x', dtype='float32', shape=(-1, 3, 224, 224)),)
 """
 
 from dataclasses import dataclass

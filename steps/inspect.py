@@ -31,7 +31,11 @@ class Inspection:
         document["signature"] = {"inputs": [], "outputs": [], "layers": {}, **signature}
         if self.reference is not None:
             unpinned = Reference(
-                self.reference.host, self.reference.repository, self.reference.tag, None, self.reference.layout
+                self.reference.host,
+                self.reference.repository,
+                self.reference.tag,
+                None,
+                self.reference.layout,
             )
             document |= {"reference": str(unpinned), "digest": self.reference.digest}
         if self.notes:

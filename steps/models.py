@@ -31,12 +31,21 @@ def list_models(place: Reference, prefix: str, stores: Stores) -> Iterator[Store
 
 
 def _versions(store: Store, place: Reference, prefix: str) -> Iterator[Reference]:
-    for repository in store.repositories(prefix):
+    for repository in _repositories(store, place, prefix):
         try:
             for tag in store.tags(repository):
                 yield replace(place, repository=repository, tag=tag, digest=None)
         except NotFoundError:
             continue
+
+
+def _repositories(store: Store, place: Reference, prefix: str) -> Iterator[str]:
+    try:
+        yield from store.repositories(prefix)
+    except NotFoundError:
+        # The laptop's own store is made by the first publication; before that it is empty, not missing.
+        if place.host or place.layout is not None:
+            raise
 
 
 def _load(store: Store, version: Reference) -> StoredArtifact | None:

@@ -1,15 +1,16 @@
 """Publish a local model: recognise, read, pack in one pass, push.
 
-    >>> publish(Path("resnet.onnx"), parse_reference("vision/resnet:v1"), Stores())  # doctest: +SKIP
+>>> publish(Path("resnet.onnx"), parse_reference("vision/resnet:v1"), Stores())  # doctest: +SKIP
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from klever.steps.artifact import EXTRACTED_FROM
 from klever.steps.errors import StorageError, UnrecognisedFormatError, at_stage
@@ -18,7 +19,7 @@ from klever.steps.files import LocalFiles
 from klever.steps.formats.interface import Claim
 from klever.steps.model.metadata import Metadata
 from klever.steps.oci import media
-from klever.steps.oci.archive import Member, Packing
+from klever.steps.oci.archive import Archive, PackMember
 from klever.steps.oci.descriptor import Descriptor
 from klever.steps.oci.manifest import build_manifest
 from klever.steps.oci.reference import Reference
@@ -27,11 +28,8 @@ from klever.steps.recognise import MODEL_FOLDER, recognise
 from klever.steps.stores import Stores
 
 
-class Watch(Protocol):
-    """Makes a progress callback for a piece of work of so many bytes."""
-
-    def __call__(self, label: str, total: int | None) -> AbstractContextManager[Progress]:
-        """Begin to watch."""
+#: Makes a progress callback for a piece of work: its label, and its size in bytes where that is known.
+Watch = Callable[[str, int | None], AbstractContextManager[Progress]]
 
 
 def unwatched(_label: str, _total: int | None) -> AbstractContextManager[Progress]:
@@ -68,11 +66,11 @@ def publish(
     members = package_members(model.files, model.claim)
     total = sum(member.size for member in members)
     store = stores.open(reference)
-    packing = Packing(members)
+    archive = Archive(members)
     with at_stage("push"):
         with watch("publish", total) as progress:
-            layer = store.put_blob(reference.repository, packing.chunks, progress=progress)
-        layer = Descriptor(media.LAYER, layer.digest, layer.size, {media.LAYER_INDEX: packing.index.to_json()})
+            layer = store.put_blob(reference.repository, archive.chunks, progress=progress)
+        layer = replace(layer, media_type=media.LAYER).annotated({media.LAYER_INDEX: archive.index.to_annotation()})
         metadata = extraction.metadata.changed(
             **{
                 **(changes or {}),
@@ -82,11 +80,10 @@ def publish(
             }
         )
         config = metadata.to_config()
-        config_descriptor = store.put_blob(
-            reference.repository, lambda: (config,), expected=Descriptor.of(config, media.CONFIG)
-        )
+        described = Descriptor.of(config, media.CONFIG)
+        store.put_blob(reference.repository, lambda: (config,), expected=described)
         manifest = build_manifest(
-            Descriptor(media.CONFIG, config_descriptor.digest, config_descriptor.size),
+            described,
             layer,
             {media.CREATED: str(metadata.created), EXTRACTED_FROM: layer.digest},
         )
@@ -94,7 +91,7 @@ def publish(
     return Published(reference.pinned(descriptor.digest), descriptor, metadata, extraction.notes)
 
 
-def package_members(files: LocalFiles, claim: Claim) -> tuple[Member, ...]:
+def package_members(files: LocalFiles, claim: Claim) -> tuple[PackMember, ...]:
     """Return the archive's members: files that bear headers first, so that a stream may stop early."""
     order: Iterable[str] = dict.fromkeys((*claim.files, *files.sizes))
     members = []
@@ -102,9 +99,11 @@ def package_members(files: LocalFiles, claim: Claim) -> tuple[Member, ...]:
         path = f"{MODEL_FOLDER}/{claim.rename.get(name, name)}"
         if "\\" in path or not path.isprintable():
             raise UnrecognisedFormatError(
-                f"the file name {name!r} cannot stand in an artifact", stage="pack", next_step="rename the file"
+                f"the file name {name!r} cannot stand in an artifact",
+                stage="pack",
+                next_step="rename the file",
             )
-        members.append(Member(path, files.sizes[name], files.paths[name]))
+        members.append(PackMember(path, files.sizes[name], partial(files.open, name)))
     return tuple(members)
 
 

@@ -116,8 +116,7 @@ def _settled(claims: list[tuple[Format, Claim]]) -> tuple[Format, Claim]:
     if len(claims) > 1:
         candidates = tuple(form.id for form, _ in claims)
         raise AmbiguousFormatError(
-            "the model could be "
-            + " or ".join(f"{form.id} ({', '.join(claim.files[:3])})" for form, claim in claims),
+            "the model could be " + " or ".join(f"{form.id} ({', '.join(claim.files[:3])})" for form, claim in claims),
             candidates=candidates,
             next_step=f"decide with --format {candidates[0]}, or give the one file instead of the directory",
         )

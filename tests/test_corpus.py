@@ -63,7 +63,7 @@ def check_tensor(package: Path, kind: str, tensor: dict[str, Any], shape: list[i
 
 @pytest.mark.parametrize("package", [p for p in PACKAGES if p.name.startswith("bad_")], ids=package_id)
 def test_a_bad_model_is_refused_or_read_without_running_it(package: Path, shared: Path, tmp_path: Path) -> None:
-    traces = [Path("/tmp/PWNED_H5"), Path("/tmp/PWNED_PT")]  # noqa: S108 - where the corpus says its code would write
+    traces = [Path("/tmp/PWNED_H5"), Path("/tmp/PWNED_PT")]
     assert not any(trace.exists() for trace in traces)
     if package.name in READ_SAFELY:
         assert any("lambda" in note.lower() for note in inspect_path(package).notes)

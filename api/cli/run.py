@@ -17,35 +17,37 @@ import click
 from klever.steps.errors import AmbiguousFormatError, KleverError
 
 #: Command to what it does, in the order of the help text; the module of that name is imported when it is called.
-COMMANDS: Final = MappingProxyType({
-    "inspect": "Show a model's format, size, signature and layers.",
-    "publish": "Recognise, read, pack and push a model.",
-    "fetch": "Fetch an artifact into a directory, verified.",
-    "models": "List the versions in a store or registry.",
-    "copy": "Copy an artifact between stores and registries.",
-    "tag": "Give an artifact another tag.",
-    "delete": "Remove tags or artifacts.",
-    "gc": "Free what nothing refers to, or check a store.",
-    "login": "Keep credentials for a registry.",
-    "logout": "Forget credentials of a registry.",
-})
+COMMANDS: Final = MappingProxyType(
+    {
+        "inspect": "Show a model's format, size, signature and layers.",
+        "publish": "Recognise, read, pack and push a model.",
+        "fetch": "Fetch an artifact into a directory, verified.",
+        "models": "List the versions in a store or registry.",
+        "copy": "Copy an artifact between stores and registries.",
+        "tag": "Give an artifact another tag.",
+        "delete": "Remove tags or artifacts.",
+        "gc": "Free what nothing refers to, or check a store.",
+        "login": "Keep credentials for a registry.",
+        "logout": "Forget credentials of a registry.",
+    }
+)
 
 
 class _Commands(click.Group):
     """The commands of `COMMANDS`, listed without being imported."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
         """Return the commands in the help text's order."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
         """Import and return a command."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"klever.api.cli.commands.{cmd_name}").command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """Write the commands' section of the help text."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))

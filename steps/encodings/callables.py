@@ -1,8 +1,8 @@
 """What the globals that a pickle names would do: a judgement by name, since nothing is imported.
 
 A pickle is code: unpickling calls whatever it names. The names of containers, arrays, tensors and estimators are
-known to build values only; a few are known for running commands; of all others nothing can be said, and it is said.
-What does not belong here: the reading of opcodes.
+known to build values only; some are known for running commands; of all others nothing can be said, and that is
+said. What does not belong here: the reading of opcodes.
 """
 
 from collections.abc import Iterable
@@ -21,69 +21,70 @@ class Risk(IntEnum):
     DANGEROUS = 2
 
 
-#: Modules of which any function that a pickle could call runs commands, loads code or reaches files and network.
-_DANGEROUS_MODULES: Final = frozenset(
-    "asyncio bdb code codeop commands ctypes distutils ensurepip fileinput ftplib http httplib imaplib imp importlib "
-    "idlelib marshal multiprocessing nt ntpath os pathlib pdb pip pipes pkgutil platform popen2 posix posixpath "
-    "profile pty pydoc requests runpy shelve shutil signal site smtplib socket socketserver sqlite3 ssl subprocess "
-    "sys tempfile test threading timeit trace urllib urllib2 venv webbrowser winreg xmlrpc zipimport".split()
-)
-_DANGEROUS: Final = frozenset(
-    f"{module}.{name}"
-    for modules, names in (
-        (
-            "builtins __builtin__ __builtins__",
-            "__import__ apply breakpoint compile delattr dir eval exec execfile file getattr globals help input locals "
-            "memoryview open print setattr type vars",
-        ),
-        ("operator _operator", "attrgetter itemgetter methodcaller"),
-        ("functools _functools", "partial reduce"),
-        ("pickle _pickle cPickle dill cloudpickle joblib", "load loads Unpickler"),
-        ("torch", "load compile"),
-        ("torch.hub", "load"),
-        ("torch.serialization", "load"),
-        ("numpy", "load fromfile"),
-        ("numpy.testing._private.utils", "runstring"),
-        ("types", "CodeType FunctionType"),
-        ("cloudpickle.cloudpickle dill._dill", "_make_function _builtin_type _create_code _create_function"),
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _names(table: dict[str, str]) -> frozenset[str]:
+    """Return ``module.name`` for each module and name of a row."""
+    return frozenset(
+        f"{module}.{name}"
+        for modules, names in table.items()
+        for module in modules.split()
+        for name in names.split()
     )
-    for module in modules.split()
-    for name in names.split()
-)
-_KNOWN: Final = frozenset(
-    f"{module}.{name}"
-    for modules, names in (
-        (
-            "builtins __builtin__",
-            "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple unicode xrange",
-        ),
-        ("collections", "Counter OrderedDict defaultdict deque"),
-        ("_codecs", "encode"),
-        ("copyreg copy_reg", "_reconstructor __newobj__ __newobj_ex__"),
-        ("datetime", "date datetime time timedelta timezone"),
-        ("decimal", "Decimal"),
-        ("fractions", "Fraction"),
-        ("uuid", "UUID"),
-        ("numpy.core.multiarray numpy._core.multiarray", "_reconstruct scalar"),
-        ("numpy.core.numeric numpy._core.numeric", "_frombuffer"),
-        (
-            "joblib.numpy_pickle sklearn.externals.joblib.numpy_pickle",
-            "NumpyArrayWrapper NDArrayWrapper ZNDArrayWrapper",
-        ),
-        ("torch", "Size device dtype Tensor Generator"),
-    )
-    for module in modules.split()
-    for name in names.split()
-)
+
+
+#: Modules of which functions that a pickle could call run commands, load code or reach files and the network.
+_DANGEROUS_MODULES: Final = _words("""
+    asyncio bdb code codeop commands ctypes distutils ensurepip fileinput ftplib http httplib idlelib imaplib imp
+    importlib marshal multiprocessing nt ntpath os pdb pip pipes pkgutil platform popen2 posix posixpath profile
+    pty pydoc requests runpy shelve shutil signal site smtplib socket socketserver sqlite3 ssl subprocess sys
+    tempfile threading timeit trace urllib urllib2 venv webbrowser winreg xmlrpc zipimport
+""")
+_DANGEROUS: Final = _names({
+    "builtins __builtin__ __builtins__": """
+        __import__ apply breakpoint compile delattr dir eval exec execfile file getattr globals help input locals
+        open print setattr vars""",
+    "operator _operator": "attrgetter itemgetter methodcaller",
+    "functools _functools": "partial reduce",
+    "pickle _pickle cPickle dill cloudpickle joblib": "load loads Unpickler",
+    "torch": "load compile",
+    "torch.hub torch.serialization": "load",
+    "numpy": "load fromfile",
+    "numpy.testing._private.utils": "runstring",
+    "types": "CodeType FunctionType",
+    "cloudpickle.cloudpickle dill._dill": "_make_function _builtin_type _create_code _create_function",
+})
+_KNOWN: Final = _names({
+    "builtins __builtin__": """
+        bool bytearray bytes complex dict float frozenset int list object range set slice str tuple unicode
+        xrange""",
+    "collections": "Counter OrderedDict defaultdict deque",
+    "_codecs": "encode",
+    "copyreg copy_reg": "_reconstructor __newobj__ __newobj_ex__",
+    "datetime": "date datetime time timedelta timezone",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "uuid": "UUID",
+    "numpy.core.multiarray numpy._core.multiarray": "_reconstruct scalar",
+    "numpy.core.numeric numpy._core.numeric": "_frombuffer",
+    "torch.jit._pickle": """
+        restore_type_tag build_intlist build_tensorlist build_doublelist build_boollist
+        build_tensor_from_id""",
+})
 #: Packages whose classes (by their capital letter) and rebuilding functions (``_rebuild...``) make values.
-_VALUE_PACKAGES: Final = frozenset(
-    "torch torchvision torchaudio numpy scipy sklearn pandas xgboost lightgbm catboost imblearn statsmodels "
-    "transformers timm ultralytics".split()
-)
-_VALUE_FUNCTIONS: Final = frozenset(
-    "csr_matrix csc_matrix coo_matrix csr_array csc_array newCriterion ndarray dtype matrix recarray "
-    "__RandomState_ctor __bit_generator_ctor __generator_ctor _nat_unpickle _unpickle_block new_block".split()
-)
+_VALUE_PACKAGES: Final = _words("""
+    catboost imblearn joblib lightgbm numpy pandas scipy sklearn statsmodels timm torch torchaudio torchvision
+    transformers ultralytics xgboost
+""")
+_VALUE_FUNCTIONS: Final = _words("""
+    __bit_generator_ctor __generator_ctor __RandomState_ctor _nat_unpickle _unpickle_block coo_matrix csc_array
+    csc_matrix csr_array csr_matrix device dtype matrix ndarray new_block newCriterion recarray
+""")
+_NUMERIC: Final = _words("""
+    bfloat bool complex double float half int long object qint quint short str uint void
+""")
 
 
 def judge(found: "Global") -> Risk:
@@ -91,7 +92,7 @@ def judge(found: "Global") -> Risk:
     package = found.module.partition(".")[0]
     full = f"{found.module}.{found.name}"
     # A dotted name reaches through attributes, as "Tensor.__init__.__globals__" would.
-    if full in _DANGEROUS or package in _DANGEROUS_MODULES or ".__" in full.removeprefix(f"{package}.__"):
+    if full in _DANGEROUS or package in _DANGEROUS_MODULES or ".__" in found.name:
         return Risk.DANGEROUS
     if full in _KNOWN:
         return Risk.KNOWN
@@ -104,11 +105,6 @@ def judge(found: "Global") -> Risk:
         if makes_value or numeric:
             return Risk.KNOWN
     return Risk.UNKNOWN
-
-
-_NUMERIC: Final = frozenset(
-    "float bfloat int uint bool complex qint quint double half long short str object void".split()
-)
 
 
 def describe(found: Iterable["Global"], limit: int = 12) -> str:

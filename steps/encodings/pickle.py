@@ -5,10 +5,10 @@ r"""Pickles by their opcodes: the structure that unpickling would build, with ev
     >>> pickle.root.function, pickle.root.args
     (Global(module='os', name='system'), ('id',))
 
-Nothing is imported, called or looked up: a global is a pair of names, and what unpickling would call becomes an
-`Object` that remembers the function, its arguments and the state given to it. Other values are plain Python
-ones, with large bytes and texts as `Blob`, skipped by position. Structures may be cyclic and of any depth, so who
-walks them must not recurse unbounded. What does not belong here: what a class means, or whether it is safe.
+Nothing is imported, called or looked up: a global is a pair of names, and what unpickling would call becomes
+an `Object` that remembers the function, its arguments and the state given to it. Other values are plain Python
+ones, with large bytes and texts as `Blob`, skipped by position. Structures may be cyclic and of any depth, so
+who walks them must not recurse unbounded. What does not belong here: what a class means, or whether it is safe.
 
 The opcodes: CPython's ``Lib/pickletools.py``, protocols 0 to 5.
 """

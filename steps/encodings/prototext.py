@@ -171,7 +171,9 @@ def _as_number(name: str, value: Value) -> float:
 def decode_prototext(data: bytes) -> Fields:
     """Parse the bytes of a file, in UTF-8; see `parse_prototext` for the errors."""
     if len(data) > MAX_TEXT_BYTES:
-        raise LimitExceededError(f"protobuf text of {len(data)} bytes is longer than the {MAX_TEXT_BYTES} that are read")
+        raise LimitExceededError(
+            f"protobuf text of {len(data)} bytes is longer than the {MAX_TEXT_BYTES} that are read"
+        )
     # Old files carry author names in Latin-1 in their comments, which must not keep the network from being read.
     return parse_prototext(data.decode("utf-8", "backslashreplace"))
 
@@ -183,7 +185,9 @@ def parse_prototext(text: str) -> Fields:
     inside a message, and `LimitExceededError` for text that is longer, deeper or fuller than any network's.
     """
     if len(text) > MAX_TEXT_BYTES:
-        raise LimitExceededError(f"protobuf text of {len(text)} characters is longer than the {MAX_TEXT_BYTES} that are read")
+        raise LimitExceededError(
+            f"protobuf text of {len(text)} characters is longer than the {MAX_TEXT_BYTES} that are read"
+        )
     return _Parser(text).parse()
 
 

@@ -1,7 +1,7 @@
 """PyTorch's ZIP containers: which of its kinds an archive is, and the tensors in its pickles.
 
-``torch.save``, ``torch.jit.save``, ``torch.package`` and ``torch.export.save`` all write a ZIP archive with one top
-folder of any name. What does not belong here: TorchScript's code, the judgement of a pickle's globals.
+``torch.save``, ``torch.jit.save``, ``torch.package`` and ``torch.export.save`` all write a ZIP archive with one
+top folder of any name. What does not belong here: TorchScript's code, the judgement of a pickle's globals.
 
 Sources: ``torch/csrc/jit/serialization/export_module.cpp``, ``torch/serialization.py``,
 ``torch/package/package_exporter.py``, ``torch/export/pt2_archive/constants.py``.
@@ -25,7 +25,7 @@ class Container(Enum):
 
 
 def recognise(names: Iterable[str]) -> tuple[Container, str] | None:
-    """Tell from an archive's member names which container it is, and its top folder with the slash; None if none."""
+    """Tell from an archive's member names which container it is, and its top folder with the slash."""
     names = list(names)
     top, slash, _ = names[0].partition("/") if names else ("", "", "")
     prefix = top + slash
@@ -41,7 +41,7 @@ def recognise(names: Iterable[str]) -> tuple[Container, str] | None:
     if "serialized_exported_program.json" in inner:
         return Container.EXPORTED, prefix
     has_code = "code" in folders or "bytecode.pkl" in inner
-    if "model.json" in inner and has_code or "data.pkl" in inner and (has_code or "constants.pkl" in inner):
+    if ("data.pkl" in inner and (has_code or "constants.pkl" in inner)) or ("model.json" in inner and has_code):
         return Container.SCRIPT, prefix
     if "data.pkl" in inner and ("version" in inner or "data" in folders):
         return Container.PICKLE, prefix
@@ -78,8 +78,8 @@ _MAX_RANK: Final = 64
 def tensor_type(value: Value) -> TensorType | None:
     """Return the type of a pickled tensor or parameter, None for any other value.
 
-    ``_rebuild_tensor_v2(storage, offset, size, stride, ...)`` of ``torch/_utils.py``, whose storage is a persistent
-    id ``("storage", class, key, device, count)``; `Parameter` wraps such a tensor.
+    ``_rebuild_tensor_v2(storage, offset, size, stride, ...)`` of ``torch/_utils.py``, whose storage is a
+    persistent id ``("storage", class, key, device, count)``; `Parameter` wraps such a tensor.
     """
     if isinstance(value, Object) and _named(value.function, "_rebuild_parameter") and value.args:
         value = value.args[0]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import yaml
+
 from klever.steps.errors import MetadataError
 
 #: A signature of ten thousand columns takes one of them.

@@ -32,7 +32,7 @@ def reconcile(read: Signature, author: Signature | None, *, open_sizes: bool) ->
         update={
             "inputs": _join("input", read.inputs, author.inputs, open_sizes, differences),
             "outputs": _join("output", read.outputs, author.outputs, open_sizes, differences),
-            "layers": read.layers if read.layers else author.layers,
+            "layers": read.layers or author.layers,
             **(read.model_extra or {}),
         }
     )
@@ -62,9 +62,7 @@ def _join(
             f"{kind} {name!r} of ormbfile.yaml is not in the file" for name in written if name not in known
         )
         pairs = [(tensor, written.get(tensor.name)) for tensor in read]
-    return tuple(
-        _fill(kind, tensor, other, open_sizes, differences) if other else tensor for tensor, other in pairs
-    )
+    return tuple(_fill(kind, tensor, other, open_sizes, differences) if other else tensor for tensor, other in pairs)
 
 
 def _fill(kind: str, read: Tensor, author: Tensor, open_sizes: bool, differences: list[str]) -> Tensor:
@@ -84,5 +82,4 @@ def _fill_shape(read: Shape, author: Shape, open_sizes: bool) -> Shape:
         return author if read is None else read
     if not open_sizes or len(read) != len(author):
         return read
-    filled = tuple(theirs if ours == UNKNOWN else ours for ours, theirs in zip(read, author, strict=True))
-    return filled
+    return tuple(theirs if ours == UNKNOWN else ours for ours, theirs in zip(read, author, strict=True))

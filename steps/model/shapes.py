@@ -36,7 +36,7 @@ def merge(a: Shape, b: Shape) -> Shape:
 
 
 def _merge_size(x: int, y: int) -> int:
-    if x == UNKNOWN or x == y:
+    if x in (UNKNOWN, y):
         return y
     if y == UNKNOWN:
         return x
@@ -142,9 +142,7 @@ def matmul(a: Shape, b: Shape) -> Shape:
     return (*batch, *(left[-2:-1] if len(a) > 1 else ()), *(right[-1:] if len(b) > 1 else ()))
 
 
-def slide(  # noqa: PLR0913
-    size: int, window: int, *, stride: int = 1, padding: int = 0, dilation: int = 1, ceil: bool = False
-) -> int:
+def slide(size: int, window: int, *, stride: int = 1, padding: int = 0, dilation: int = 1, ceil: bool = False) -> int:
     """Count the positions of a window along one dimension.
 
     ``padding`` is the sum of both ends. ``ceil`` rounds a last partial window up; whether such a window may start

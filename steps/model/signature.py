@@ -12,7 +12,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 #: Text, where YAML authors write a bare number and mean its digits (``name: 1``).
-Text = Annotated[str, StringConstraints(strict=False), BeforeValidator(lambda v: str(v) if type(v) in (int, float) else v)]
+Text = Annotated[
+    str, StringConstraints(strict=False), BeforeValidator(lambda v: str(v) if type(v) in (int, float) else v)
+]
 
 #: A dimension in elements; -1 where it is dynamic.
 Dimension = Annotated[int, Field(ge=-1)]

@@ -12,14 +12,14 @@ reading archives, and which files an artifact has.
 
 import json
 import struct
-from contextlib import closing
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, Self
 
 from isal import isal_zlib
 
-from klever.steps.errors import ArchiveError, StorageError
+from klever.steps.errors import StorageError
 from klever.steps.files import Source
 from klever.steps.oci import tar
 

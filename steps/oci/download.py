@@ -12,7 +12,7 @@ import urllib3
 
 from klever.steps.errors import KleverError, NotFoundError, RegistryUnavailableError, TransferError
 from klever.steps.oci.descriptor import Descriptor
-from klever.steps.oci.hashing import StreamHash
+from klever.steps.oci.hashing import Hasher
 from klever.steps.oci.http import Attempts, Response, raise_for_network, read_capped
 from klever.steps.oci.session import Access, Session
 from klever.steps.oci.store import Progress
@@ -69,7 +69,7 @@ class Download:
         attempts = self._session.transport.retry.attempts()
         self._got = 0
         since = 0
-        with StreamHash(self._blob.digest.partition(":")[0]) as hashed:
+        with Hasher(self._blob.digest.partition(":")[0]) as hashed:
             while self._got < self._blob.size:
                 try:
                     for chunk in self._part(self._got):
@@ -220,7 +220,9 @@ class BlobSource:
             except KleverError:
                 # A signed address expires; the registry gives another one.
                 self._url = self._own_url
-        response, self._url = self._session.locate(self._own_url, self._access, headers=headers, about=self._about)
+        response, self._url = self._session.locate(
+            "GET", self._own_url, self._access, headers=headers, accept=(200, 206, 416), about=self._about
+        )
         return response
 
 

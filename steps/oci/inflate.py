@@ -69,6 +69,11 @@ def gunzip(chunks: Iterable[bytes], ratio: Ratio | None = None) -> Iterator[byte
                     unpacked += len(piece)
                     ratio.check(packed, unpacked)
                     yield piece
+    # The bit buffer may have swallowed the last input while the output was at its bound.
+    while not inflater.eof and (piece := _inflated(inflater, b"")):
+        unpacked += len(piece)
+        ratio.check(packed, unpacked)
+        yield piece
     if not begun or not inflater.eof:
         raise ArchiveError("the layer's gzip stream ends early")
 
@@ -83,14 +88,17 @@ def inflate_range(source: Source, offset: int, packed: int, size: int, step: int
     while size:
         data = source.read_at(offset, min(step, end - offset))
         offset += len(data)
-        if not data or inflater.eof:
-            raise ArchiveError("a file of the layer ends early")
-        while data:
+        exhausted = not data
+        while size:
             piece = _inflated(inflater, data)[:size]
             data = inflater.unconsumed_tail
             size -= len(piece)
             if piece:
                 yield piece
+            elif not data:
+                break
+        if size and (exhausted or inflater.eof):
+            raise ArchiveError("a file of the layer ends early")
 
 
 def _inflated(inflater: isal_zlib.Decompress, data: bytes | memoryview) -> bytes:

@@ -18,3 +18,5 @@ CREATED: Final = "org.opencontainers.image.created"
 LAYER_INDEX: Final = "kleveross.io/layer-index"
 #: On a manifest that only changes the metadata: the digest of the manifest that it came from.
 DERIVED_FROM: Final = "kleveross.io/derived-from"
+#: On an entry of an image layout's index that has no tag: the repository that it is in.
+REPOSITORY: Final = "kleveross.io/repository"

@@ -4,6 +4,7 @@ What does not belong here: the requests of the distribution API themselves (`kle
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -106,28 +107,45 @@ class Session:
         ``url`` is absolute or a path of this registry. A body that is a stream is sent once. ``about`` says in words
         what was asked for. Raises the error that another status means, see `raise_for_status`.
         """
+        return self.locate(method, url, access, accept=accept, headers=headers, body=body, retry=retry, about=about)[0]
+
+    def locate(
+        self,
+        method: str,
+        url: str,
+        access: Access,
+        *,
+        accept: Collection[int] = (200,),
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        retry: bool = True,
+        about: str = "",
+    ) -> tuple[Response, str]:
+        """Do as `request` and return also the URL that the answer came from in the end."""
         target = urljoin(self.base, url)
         for _hop in range(MAX_REDIRECTS + 1):
             response = self._authorised(method, target, access, headers or {}, body, retry=retry)
             if response.status in accept:
-                return response
+                return response, target
             if response.status not in _REDIRECTS or not _may_follow(method, response.status, body):
-                self.raise_for_status(response, about or f"{method} {clean_url(target)}", access)
+                self.raise_for_status(response, about or f"{method} {clean_url(target)}")
             location = response.headers.get("Location", "")
             release(response)
             target = follow(target, location, "redirects")
         raise RegistryRefusedError(f"the registry {self.host} redirects more than {MAX_REDIRECTS} times")
 
-    def raise_for_status(self, response: Response, about: str, access: Access) -> NoReturn:
+    def raise_for_status(self, response: Response, about: str) -> NoReturn:
         """Raise what an unwanted answer means, in the registry's own words where it has some."""
-        status = response.status
-        try:
-            said = ApiError.parse(read_capped(response, _MAX_ERROR_BYTES))
-        except KleverError:
-            said = ApiError()
-        raise self.error(status, said, about, access)
+        raise self.error(response.status, self.read_error(response), about)
 
-    def error(self, status: int, said: ApiError, about: str, access: Access) -> KleverError:
+    def read_error(self, response: Response) -> ApiError:
+        """Read what an unwanted answer says, and let go of it."""
+        try:
+            return ApiError.parse(read_capped(response, _MAX_ERROR_BYTES))
+        except KleverError:
+            return ApiError()
+
+    def error(self, status: int, said: ApiError, about: str) -> KleverError:
         """Return the error for a status."""
         words = f": {said}" if str(said) else ""
         cause = self.authorizer.redact(f"the registry {self.host} answers {status} to {about}{words}")
@@ -135,7 +153,7 @@ class Session:
             return RegistryUnavailableError(cause, next_step="try again later")
         if status == 404:
             return NotFoundError(cause)
-        if status == 403 and "quota" in str(said).lower() or "exceed" in said.message.lower():
+        if status == 403 and re.search("quota|exceed", said.message, re.IGNORECASE):
             return RegistryRefusedError(cause, next_step="free space in the project, or ask for a larger quota")
         if status in (401, 403):
             return UnauthorizedError(cause, next_step=f"log in as a user who may do this: klever login {self.host}")

@@ -87,7 +87,9 @@ class HeaderParser:
         if len(data) != self.wanted:
             raise ArchiveError("the archive ends within a header")
         if self._extension:
-            self._take_extension(data)
+            kind, size = self._extension
+            self._extension, self.wanted = None, BLOCK
+            self._take_extension(kind, data[:size], data[size:])
             return None
         if not any(data):
             self._take_zero_block()
@@ -118,18 +120,15 @@ class HeaderParser:
             return None
         return self._take_member(block, kind, size)
 
-    def _take_extension(self, data: bytes) -> None:
-        assert self._extension is not None
-        kind, size = self._extension
-        self._extension, self.wanted = None, BLOCK
-        if any(data[size:]):
+    def _take_extension(self, kind: bytes, data: bytes, padding: bytes) -> None:
+        if any(padding):
             raise ArchiveError("the archive has data in the padding of an extended header")
         if kind == b"L":
             if self._long_name is not None:
                 raise ArchiveError("the archive has two long names for one member")
-            self._long_name = _text(data[:size].rstrip(b"\0"))
+            self._long_name = _text(data.rstrip(b"\0"))
             return
-        records = parse_pax(data[:size])
+        records = parse_pax(data)
         if kind == b"g":
             if forbidden := records.keys() & {"path", "size", "linkpath"}:
                 raise ArchiveError(f"the archive sets {min(forbidden)} for all members by a global header")

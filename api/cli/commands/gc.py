@@ -22,7 +22,11 @@ def _seconds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> in
 @click.command("gc")
 @click.argument("layout", metavar="[DIRECTORY]", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--older-than", callback=_seconds, default="1h", show_default=True, help="Keep what was written since: 30m, 12h, 7d."
+    "--older-than",
+    callback=_seconds,
+    default="1h",
+    show_default=True,
+    help="Keep what was written since: 30m, 12h, 7d.",
 )
 @click.option("--check", is_flag=True, help="Remove nothing; verify every digest in the store and name what is wrong.")
 @options.as_json
@@ -46,7 +50,9 @@ def command(layout: Path | None, older_than: int, check: bool, as_json: bool) ->
             click.echo(str(fault), err=True)
         if faults:
             raise CorruptBlobError(
-                f"{len(faults)} faults in {store.directory}", stage="check", next_step="fetch or publish these again"
+                f"{len(faults)} faults in {store.directory}",
+                stage="check",
+                next_step="fetch or publish these again",
             )
         if not as_json:
             click.echo("every blob matches its digest")

@@ -70,7 +70,7 @@ def _print(target: str, document: dict[str, Any]) -> None:
         rows += [(kind if index == 0 else "", line) for index, line in enumerate(lines)]
     if signature["layers"]:
         rows.append(("layers", output.layers_line(signature["layers"], 12)))
-    others = [key for key in document.get("signatures", {})]
+    others = list(document.get("signatures", {}))
     if len(others) > 1:
         rows.append(("signatures", ", ".join(others)))
     rows += [(name, _plain(value)) for name, value in document.get("facts", {}).items()]

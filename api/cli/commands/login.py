@@ -23,7 +23,7 @@ def command(host: str, username: str | None, password_stdin: bool, stores: Store
     Example:
       klever login harbor.example -u ada --password-stdin < password.txt
     """
-    from klever.steps.oci.credentials import save_credentials
+    from klever.steps.oci.credentials import Credentials, save_credentials
     from klever.steps.oci.registry import check_login
 
     interactive = sys.stdin.isatty()
@@ -46,5 +46,5 @@ def command(host: str, username: str | None, password_stdin: bool, stores: Store
             insecure=stores.insecure,
             ca_file=stores.ca_file,
         )
-        save_credentials(host, username, password)
+        save_credentials(host, Credentials(username, password))
     click.echo(f"logged in to {host} as {username}")

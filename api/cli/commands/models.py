@@ -39,7 +39,7 @@ def parse_prefix(text: str) -> tuple[Reference, str]:
     if text.startswith("oci:"):
         directory, _, prefix = text[len("oci:") :].partition(":")
         return Reference("", "", layout=directory), prefix
-    first, slash, rest = text.partition("/")
+    first, _, rest = text.partition("/")
     if first == "localhost" or set(first) & set(".:"):
         from klever.steps.oci.reference import parse_reference
 

@@ -21,10 +21,18 @@ from klever.steps.stores import Stores
 @click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A word to find the model by; repeatable.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; repeatable.")
 @click.option(
-    "--metric", "metrics", multiple=True, metavar="[GROUP.]NAME=VALUE", help="A metric, of training by default; repeatable."
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="[GROUP.]NAME=VALUE",
+    help="A metric, of training by default; repeatable.",
 )
 @click.option(
-    "--hyper-parameter", "hyper_parameters", multiple=True, metavar="NAME=VALUE", help="A hyper-parameter; repeatable."
+    "--hyper-parameter",
+    "hyper_parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A hyper-parameter; repeatable.",
 )
 @click.option("--training-git", metavar="URL[@REVISION]", help="The repository that trained the model.")
 @click.option("--dataset-git", metavar="URL[@REVISION]", help="The repository of the data.")

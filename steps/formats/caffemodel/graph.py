@@ -22,17 +22,19 @@ from klever.steps.formats.caffemodel.upgrade import upgrade_v1
 from klever.steps.model.shapes import UNKNOWN, Shape
 
 #: Layers that produce data of their own; in deployment whoever calls the network stands in for them.
-DATA_TYPES: Final = frozenset({
-    "AnnotatedData",
-    "Data",
-    "DummyData",
-    "HDF5Data",
-    "ImageData",
-    "LMDBData",
-    "MemoryData",
-    "VideoData",
-    "WindowData",
-})
+DATA_TYPES: Final = frozenset(
+    {
+        "AnnotatedData",
+        "Data",
+        "DummyData",
+        "HDF5Data",
+        "ImageData",
+        "LMDBData",
+        "MemoryData",
+        "VideoData",
+        "WindowData",
+    }
+)
 #: Layers that judge a prediction by a label instead of predicting; every type that ends in ``Loss`` does too.
 _JUDGES: Final = frozenset({"Accuracy", "DetectionEvaluate", "SoftmaxWithLoss", "SoftmaxWithLossOHEM"})
 #: What `Blob::Reshape` accepts.
@@ -195,10 +197,21 @@ def _deploy(layers: tuple[Layer, ...]) -> tuple[tuple[Layer, ...], tuple[Layer, 
     sources = [layer for layer in layers if layer.type in DATA_TYPES]
     if not sources:
         return layers, (), []
-    kept = tuple(layer for layer in layers if layer not in sources and not _judges(layer))
-    judges = tuple(layer for layer in layers if _judges(layer))
+    available = {top for layer in sources for top in layer.tops}
+    kept: list[Layer] = []
+    judges: list[Layer] = []
+    for layer in layers:
+        if layer.type in DATA_TYPES:
+            continue
+        # What reads a loss, a Silence or a Power, can only judge as well.
+        if layer.type == "Silence" or _judges(layer) or not available.issuperset(layer.bottoms):
+            judges.append(layer)
+        else:
+            kept.append(layer)
+            available.update(layer.tops)
     if not kept:
         return layers, (), []
+    # A blob of a data layer that only judges see is a label.
     used = {bottom for layer in kept for bottom in layer.bottoms}
     inputs = [
         Input(top, source_shape(layer, index))
@@ -206,8 +219,7 @@ def _deploy(layers: tuple[Layer, ...]) -> tuple[tuple[Layer, ...], tuple[Layer, 
         for index, top in enumerate(layer.tops)
         if top in used
     ]
-    # A blob that only judges and their like would see is a label; without any other there is nothing to feed.
-    return (*sources, *kept), judges, inputs
+    return (*sources, *kept), tuple(judges), inputs
 
 
 def source_shape(layer: Layer, index: int) -> Shape:
@@ -265,13 +277,17 @@ def _unconsumed(layers: Sequence[Layer], inputs: set[str]) -> tuple[str, ...]:
     for layer in layers:
         for bottom in layer.bottoms:
             if bottom not in written:
-                raise MalformedModelError(f"the layer {layer.name!r} reads the blob {bottom!r}, which no layer before it writes")
+                raise MalformedModelError(
+                    f"the layer {layer.name!r} reads the blob {bottom!r}, which no layer before it writes"
+                )
             remaining.pop(bottom, None)
         source = layer.type == "Input" or layer.type in DATA_TYPES
         in_place = set(layer.bottoms)
         for top in layer.tops:
             if top in written and top not in in_place and not (source and top in inputs):
-                raise MalformedModelError(f"the layer {layer.name!r} writes the blob {top!r}, which another layer writes already")
+                raise MalformedModelError(
+                    f"the layer {layer.name!r} writes the blob {top!r}, which another layer writes already"
+                )
             written[top] = None
             if not source:
                 remaining[top] = None

@@ -94,7 +94,12 @@ _V0_MESSAGES: Final = {
     "Pooling": "pooling_param",
     "WindowData": "window_data_param",
 }
-_V0_NAMES: Final = {"biasterm": "bias_term", "kernelsize": "kernel_size", "batchsize": "batch_size", "cropsize": "crop_size"}
+_V0_NAMES: Final = {
+    "biasterm": "bias_term",
+    "kernelsize": "kernel_size",
+    "batchsize": "batch_size",
+    "cropsize": "crop_size",
+}
 
 
 def v1_type(value: int | str) -> str:

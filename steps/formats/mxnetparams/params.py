@@ -8,7 +8,7 @@ What does not belong here: what an array is used for.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Final
@@ -191,8 +191,8 @@ def _sizes(cursor: _Cursor, rank: int, *, width: int) -> tuple[int, ...]:
     if not 0 <= rank <= MAX_RANK:
         raise MalformedModelError(f"an array of the params file has rank {rank} at byte {cursor.position}")
     data = cursor.take(rank * width)
-    sizes: Iterable[int] = struct.unpack(f"<{rank}{'I' if width == 4 else 'q'}", data)
-    if any(size < 0 for size in (sizes := tuple(sizes))):
+    sizes: tuple[int, ...] = struct.unpack(f"<{rank}{'I' if width == 4 else 'q'}", data)
+    if min(sizes, default=0) < 0:
         raise MalformedModelError(f"an array of the params file has the shape {sizes}")
     return sizes
 

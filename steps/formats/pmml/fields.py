@@ -83,7 +83,6 @@ class OutputField:
     display_name: str | None
     feature: str
     target: str | None
-    final: bool
 
     @classmethod
     def of(cls, attributes: Mapping[str, str]) -> Self:
@@ -95,7 +94,6 @@ class OutputField:
             display_name=attributes.get("displayName"),
             feature=attributes.get("feature", "predictedValue"),
             target=attributes.get("targetField"),
-            final=attributes.get("isFinalResult") not in ("false", "0"),
         )
 
 
@@ -133,8 +131,8 @@ def _tensor(name: str, declared: Field | None, op_type: str | None) -> Tensor:
 def output_tensor(output: OutputField, target: Tensor | None, fields: Mapping[str, Field]) -> Tensor:
     """Describe an output field.
 
-    Where ``dataType`` is absent, as versions before 4.3 allow, it follows from the feature: a predicted value has its
-    target's. A transformed value's would follow from its expression, and stays unknown.
+    Where ``dataType`` is absent, as versions before 4.3 allow, it follows from the feature: a predicted
+    value has its target's. A transformed value's would follow from its expression, and stays unknown.
     """
     data_type, op_type = output.data_type, output.op_type
     if output.feature == "predictedValue":

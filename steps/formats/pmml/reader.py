@@ -1,9 +1,9 @@
 """The fields of a PMML document, from a stream of expat's events.
 
-A signature stands before the body of a model: the schema orders DataDictionary, TransformationDictionary, model, and
-in a model MiningSchema, Output, ..., Targets before trees, vectors or segments. So a large document is left where the
-body begins, unless the segments themselves may add results. What does not belong here: defaults of single fields
-(`fields`).
+A signature stands before the body of a model: the schema orders DataDictionary, TransformationDictionary,
+model, and in a model MiningSchema, Output, ..., Targets before trees, vectors or segments. So a large document
+is left where the body begins, unless the segments themselves may add results. What does not belong here:
+defaults of single fields (`fields`).
 
 The definition: https://dmg.org/pmml/v4-4-1/GeneralStructure.html and its siblings of versions 3.0 to 4.4.
 """
@@ -56,7 +56,7 @@ _HEADINGS: Final = frozenset({
 _PREDICATES: Final = frozenset({
     "SimplePredicate", "CompoundPredicate", "SimpleSetPredicate", "True", "False", "VariableWeight", "Extension"
 })  # fmt: skip
-#: Where the results of segments are results of the whole (section MultipleModels, "Output").
+#: Where a segment's output fields are results of the whole, as JPMML has it (see MultipleModels).
 _CHAINS: Final = frozenset({"modelChain", "multiModelChain", "selectFirst"})
 
 _TRUNCATED: Final = frozenset(
@@ -83,11 +83,20 @@ class _Model:
     outputs: list[OutputField] = field(default_factory=list)
     #: Target field to the ``optype`` that Targets gives it.
     targets: dict[str, str] = field(default_factory=dict)
-    #: Results of the segments within, which a chain's evaluation yields first.
+    #: How the segments within make up its result, where they may add results of their own.
+    method: str = ""
+    adopted: bool = False
+    #: Results of the segment that counts, which come before the model's own.
     nested: list[tuple["_Model", OutputField]] = field(default_factory=list)
 
     def results(self) -> list[tuple["_Model", OutputField]]:
-        return self.nested + [(self, output) for output in self.outputs if output.final]
+        return self.nested + [(self, output) for output in self.outputs]
+
+    def adopt(self, segment: "_Model") -> None:
+        """Take over a segment's results: those of the first one selected, or of a chain's last link."""
+        if self.method != "selectFirst" or not self.adopted:
+            self.nested = segment.results()
+        self.adopted = True
 
 
 class _Document:
@@ -144,7 +153,7 @@ class _Document:
         elif self._models and self._models[-1].depth == depth:
             model = self._models.pop()
             if self._models:
-                self._models[-1].nested += model.results()
+                self._models[-1].adopt(model)
             elif model is self.model and _scorable(model):
                 self.done = True
 
@@ -180,6 +189,7 @@ class _Document:
         if len(self._path) == model.depth + 1:
             if local == "Segmentation" and attributes.get("multipleModelMethod") in _CHAINS:
                 self.chain = True
+                model.method = attributes["multipleModelMethod"]
             elif local not in _HEADINGS:
                 self._pass_body(model)
             elif local in ("ModelStats", "ModelExplanation", "LocalTransformations"):
@@ -194,8 +204,11 @@ class _Document:
             if "optype" in attributes:
                 model.targets[attributes.get("field", "")] = attributes["optype"]
                 self._count()
-        elif parent == "Segment" and local not in _PREDICATES:
-            self._models.append(_Model(local, len(self._path), attributes))
+        elif parent == "Segment":
+            if local == "False":
+                self._skipped = len(self._path) - 1
+            elif local not in _PREDICATES:
+                self._models.append(_Model(local, len(self._path), attributes))
 
     def _pass_body(self, model: _Model) -> None:
         """Leave out what follows in this model, or the rest of the document if it is the one to score."""
@@ -213,8 +226,9 @@ class _Document:
 def read_document(files: ModelFiles, path: str) -> Reading:
     """Read the signature of the first model that may be scored.
 
-    Active mining fields are inputs; target fields and then output fields are outputs. A field is a single value of a
-    record and has no shape. ``layers`` counts the model element alone, as segments and trees are passed over. Raises
+    Active mining fields are inputs; target fields and then output fields are outputs, those that the
+    document calls not final among them, since JPMML returns them. A field is a single value of a record and
+    has no shape. ``layers`` counts the model element alone, as segments and trees are passed over. Raises
     `UnsafeModelError` for a document type declaration and with it every entity, `TruncatedModelError`,
     `MalformedModelError` and `LimitExceededError`.
     """

@@ -45,7 +45,7 @@ class TorchScript(Format):
 
     def read(self, files: ModelFiles, claim: Claim, author: "Signature | None") -> Reading:
         """Read arguments and results of ``forward`` from the code, and what example inputs and weights tell."""
-        from klever.steps.formats.torchscript.reader import read_archive  # noqa: PLC0415
+        from klever.steps.formats.torchscript.reader import read_archive
 
         with opened(files, claim.files[0]) as source:
             return read_archive(source, author)
@@ -57,18 +57,14 @@ def _container(files: ModelFiles, path: str) -> Container | None:
     if head.startswith(_LEGACY):
         return Container.PICKLE
     if not head.startswith(ziparchive.SIGNATURE):
-        return Container.SCRIPT if False else None
+        return None
     try:
         with opened(files, path) as source:
             found = recognise(ziparchive.ZipArchive(source).names)
     except KleverError:
-        return _container_of_torn(head) if path.endswith(_SUFFIXES) else None
+        # Cut short: its directory is lost, so that only the name speaks for one of PyTorch's.
+        return Container.PICKLE if path.endswith(_SUFFIXES) else None
     return found[0] if found else None
-
-
-def _container_of_torn(head: bytes) -> Container:
-    """Return what an archive without a directory was, as far as its first member tells."""
-    return Container.PICKLE
 
 
 def _renamed(path: str) -> str:

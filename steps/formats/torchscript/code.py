@@ -23,6 +23,10 @@ _CLASS: Final = re.compile(r"^class ([^\s(:]+)\(?([^):]*)\)?:", re.MULTILINE)
 _ATTRIBUTE: Final = re.compile(r'^  (?:__annotations__\["([^"\n]*)"\] =|([^\W\d]\w*) :) (\S[^\n]*)$', re.MULTILINE)
 
 
+_ASSIGNED: Final = re.compile(r"([\w, ]+?),? = ")
+_NAME: Final = re.compile(r"\w+")
+
+
 @dataclass(frozen=True, slots=True)
 class Type:
     """A type of TorchScript: ``Dict[str, Tensor]`` is ``Type("Dict", (Type("str"), Type("Tensor")))``."""
@@ -54,8 +58,8 @@ class Method:
     result: Type | None
     body: str
 
-    def statements(self) -> Iterator[ast.stmt]:
-        """Parse the statements of the body one by one; compound ones come without their blocks, as `ast.Pass`.
+    def statements(self) -> Iterator[ast.stmt | tuple[str, ...]]:
+        """Yield the body's own statements parsed, and for lines of nested blocks the names that they assign.
 
         Raises `MalformedModelError` for what is no statement.
         """
@@ -64,10 +68,27 @@ class Method:
             text = line.strip()
             if not text or text.startswith("#"):
                 continue
-            if len(line) - len(line.lstrip(" ")) > indent or text.endswith(":"):
-                yield ast.Pass()
-            else:
-                yield from _parse(text).body
+            if len(line) - len(line.lstrip(" ")) > indent:
+                assigned = _ASSIGNED.match(text)
+                yield tuple(_NAME.findall(assigned[1])) if assigned else ()
+            elif not text.endswith(":"):
+                yield from parse(text).body
+
+    def returned_keys(self) -> list[str | None] | None:
+        """Return the keys of the dictionary, or None for each item of the list, that the method's end returns.
+
+        None where the end returns anything else, so that their number is not known before it runs.
+        """
+        last = self.body.rstrip().rpartition("\n")[2].strip()
+        if not last.startswith(("return {", "return [")):
+            return None
+        statement = parse(last[len("return ") :]).body[0]
+        value = statement.value if isinstance(statement, ast.Expr) else None
+        if isinstance(value, ast.List):
+            return [None] * len(value.elts)
+        if isinstance(value, ast.Dict):
+            return [str(name.value)[:200] if isinstance(name, ast.Constant) else None for name in value.keys]
+        return None
 
 
 def unmangled(name: str) -> str:
@@ -113,7 +134,7 @@ class Code:
 
 def parse_type(text: str) -> Type:
     """Parse the text of a type."""
-    statement = _parse(text).body
+    statement = parse(text).body
     if len(statement) != 1 or not isinstance(statement[0], ast.Expr):
         raise MalformedModelError(f"{text[:60]!r} in the code is no type")
     return _type_of(statement[0].value)
@@ -129,7 +150,7 @@ def _find_method(block: str, indent: str, name: str) -> Method | None:
     header = " ".join(block[start.start() : end.start()].split())
     following = re.compile(rf"^ {{0,{len(indent)}}}\S", re.MULTILINE).search(block, end.end())
     body = block[end.end() : following.start() if following else len(block)].lstrip("\n")
-    definition = _parse(f"{header}: pass").body[0]
+    definition = parse(f"{header}: pass").body[0]
     if not isinstance(definition, ast.FunctionDef):
         raise MalformedModelError(f"the signature of {name} in the code cannot be understood")
     given = [*definition.args.posonlyargs, *definition.args.args, *definition.args.kwonlyargs]
@@ -149,7 +170,8 @@ def _find_method(block: str, indent: str, name: str) -> Method | None:
     )
 
 
-def _parse(text: str) -> ast.Module:
+def parse(text: str) -> ast.Module:
+    """Parse one statement or type; raises `MalformedModelError` for what is none."""
     if len(text) > MAX_STATEMENT:
         raise LimitExceededError(f"a statement in the code has {len(text)} characters")
     try:

@@ -75,9 +75,12 @@ def _multicast(call: Call) -> None:
         call.expect(index, shape)
 
 
-def _like_second(call: Call) -> None:
-    call.give(call.input(1))
-
+#: Operators whose input has the rank of their output.
+KEEPING: Final = frozenset({
+    *_UNARY,
+    *(f"{prefix}{name}scalar" for prefix in ("", "r") for name in _BINARY),
+    *(f"broadcast{name}" for name in _BINARY),
+})
 
 RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(_UNARY, _same),
@@ -93,6 +96,4 @@ RULES: Final[dict[str, Rule]] = {
     "where": _select,
     "numpywhere": _broadcast,
     "ampmulticast": _multicast,
-    "reshapelike": _like_second,
-    "broadcastlike": _like_second,
 }

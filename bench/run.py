@@ -1,0 +1,237 @@
+"""Figures against peers, in one run: ``make bench``.
+
+Every row is a median of whole processes on this machine, with its limit as a ratio to a peer measured in the same run
+or as seconds and megabytes. Needs 12 GB of disk; the peers' environment is made on first use.
+"""
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import timeit
+from dataclasses import dataclass
+from pathlib import Path
+
+from inputs import write_large_onnx
+from measure import Figure, measure
+from peers import peer_python
+from registry import counting_relay, registry_binary, running_registry, upload_location
+
+ROOT = Path(__file__).resolve().parent.parent
+KLEVER = str(Path(sys.executable).with_name("klever"))
+SMALL = {
+    "H5": ROOT / "tests/models/H5",
+    "SavedModel": ROOT / "tests/models/SavedModel",
+}
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what was measured, the figure, its limit, and whether it holds."""
+
+    what: str
+    figure: float
+    limit: float
+    unit: str
+    at_least: bool = False
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        holds = self.figure >= self.limit if self.at_least else self.figure <= self.limit
+        return f"{self.what:<74}{self.figure:>9.2f} {self.unit:<3} {sign} {self.limit:>6.2f}  {'holds' if holds else 'FALLS SHORT'}"
+
+
+rows: list[Row] = []
+
+
+def note(what: str, figure: float, limit: float, unit: str = "x", *, at_least: bool = False) -> None:
+    """Keep and print a row."""
+    rows.append(Row(what, figure, limit, unit, at_least))
+    print(rows[-1], flush=True)
+
+
+def memory(what: str, figure: Figure, limit: int) -> None:
+    """Note a peak in megabytes."""
+    note(f"{what}: peak memory", figure.peak / MEGABYTE, limit, "MB")
+
+
+def small_model(name: str) -> Path:
+    """Return the first good test model of a format."""
+    return next(
+        p.parent / "model" for p in sorted(SMALL[name].glob("*/expected.json")) if '"error"' not in p.read_text()
+    )
+
+
+def bench_small(python: str) -> None:
+    """Measure inspect of small models, cold and warm, against TensorFlow's loading of the same files."""
+    from klever.steps.inspect import inspect_path
+
+    for name in SMALL:
+        path = small_model(name)
+        ours = measure([KLEVER, "inspect", "--json", str(path)], runs=9)
+        note(f"inspect a small {name}, cold process", ours.seconds, 0.3, "s")
+        memory(f"inspect a small {name}", ours, 70)
+        load = (
+            f"import keras; keras.saving.load_model({str(next(path.glob('*.h5')))!r}, compile=False)"
+            if name == "H5"
+            else f"import tensorflow as tf; tf.saved_model.load({str(next(path.rglob('saved_model.pb')).parent)!r})"
+        )
+        theirs = measure([python, "-c", load], runs=3, env={"TF_CPP_MIN_LOG_LEVEL": "3"})
+        note(f"  TensorFlow's cold load / inspect, {name}", theirs.seconds / ours.seconds, 8, at_least=True)
+        inspect_path(path)
+        warm = min(timeit.repeat(lambda path=path: inspect_path(path), number=5, repeat=7)) / 5
+        note(
+            f"  TensorFlow's cold load / inspect in a warm process, {name}",
+            theirs.seconds / warm,
+            100,
+            at_least=True,
+        )
+
+
+def bench_large(python: str, large: Path) -> None:
+    """Measure inspect of the gibibyte."""
+    ours = measure([KLEVER, "inspect", "--json", str(large)], runs=5)
+    note("inspect a 1 GiB ONNX file, cold process", ours.seconds, 0.5, "s")
+    memory("inspect a 1 GiB ONNX file", ours, 80)
+    load = f"import onnx, onnxruntime; onnx.load({str(large)!r}); onnxruntime.InferenceSession({str(large)!r})"
+    theirs = measure([python, "-c", load], runs=1)
+    print(
+        f"{'  onnx.load and onnxruntime, for comparison':<74}{theirs.seconds:>9.2f} s   {theirs.peak / MEGABYTE:.0f} MB"
+    )
+
+
+def bench_layout(work: Path, large: Path) -> None:
+    """Measure publication to a layout against hashing the file."""
+    home = work / "home"
+    digest = measure(["openssl", "dgst", "-sha256", str(large)], runs=3)
+    ours = measure(
+        [KLEVER, "publish", str(large), "bench/large:v1"],
+        runs=3,
+        prepare=lambda: shutil.rmtree(home, ignore_errors=True),
+        env={"KLEVER_HOME": str(home)},
+    )
+    note("publish 1 GiB to a layout / openssl dgst -sha256", ours.seconds / digest.seconds, 2.5)
+    memory("publish 1 GiB to a layout", ours, 120)
+    shutil.rmtree(home)
+
+
+def bench_registry(work: Path, large: Path, host: str) -> None:
+    """Measure publication, fetch and ranged inspection against bare transfers of the same bytes."""
+    target = f"{host}/bench/large:v1"
+    clean = lambda: shutil.rmtree(work / "registry" / "data", ignore_errors=True)  # noqa: E731 - one use, beside it
+    ours = measure([KLEVER, "publish", "--plain-http", str(large), target], runs=3, prepare=clean)
+    layer = work / "layer"
+    digest = (
+        subprocess.run(
+            ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{target}"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        .stdout.split('"layers"')[1]
+        .split('"digest":"')[1]
+        .split('"')[0]
+    )
+    url = f"http://{host}/v2/bench/large/blobs/{digest}"
+    curl = measure(["curl", "-sfo", str(layer), url], runs=3)
+
+    def fresh() -> None:
+        clean()
+        (work / "put").write_text(upload_location(host, "bench/put"))
+
+    put = measure(
+        [
+            "sh",
+            "-c",
+            f'exec curl -sf -H "Content-Type: application/octet-stream" -T {layer} "$(cat {work / "put"})&digest={digest}"',
+        ],
+        runs=3,
+        prepare=fresh,
+    )
+    note("publish 1 GiB to the registry / a bare streamed PUT", ours.seconds / put.seconds, 1.3)
+    memory("publish 1 GiB to the registry", ours, 120)
+    oras = measure(
+        [
+            sys.executable,
+            "-c",
+            "import os, sys, oras.client; os.chdir(sys.argv[2]);"  # noqa: ISC004 - one program
+            "oras.client.OrasClient(insecure=True).push(sys.argv[1], files=[sys.argv[3]], disable_path_validation=True)",
+            f"{host}/bench/oras:v1",
+            str(large.parent),
+            large.name,
+        ],
+        runs=2,
+        prepare=clean,
+    )
+    note("  oras-py / publish", oras.seconds / ours.seconds, 1, at_least=True)
+    gzip = measure(["sh", "-c", f"exec gzip -6 -c {large} >/dev/null"], runs=0 + 1)
+    note("  gzip level 6 alone / publish", gzip.seconds / ours.seconds, 15, at_least=True)
+
+    clean()
+    subprocess.run([KLEVER, "publish", "--plain-http", str(large), target], check=True, stdout=subprocess.DEVNULL)
+    fetched = work / "fetched"
+    curl = measure(["curl", "-sfo", str(layer), url], runs=3, prepare=lambda: layer.unlink(missing_ok=True))
+    ours = measure(
+        [KLEVER, "fetch", "--plain-http", target, str(fetched)],
+        runs=3,
+        prepare=lambda: shutil.rmtree(fetched, ignore_errors=True),
+    )
+    note("fetch 1 GiB from the registry / curl -o of the layer", ours.seconds / curl.seconds, 1.5)
+    memory("fetch 1 GiB from the registry", ours, 120)
+    bench_remote_inspect(host)
+
+
+def bench_remote_inspect(host: str) -> None:
+    """Measure inspection of the artifact in the registry, from its config and from its layer."""
+    for label, flags in (("from its config", ()), ("from its layer", ("--reread",))):
+        with counting_relay(host) as (relay, counted):
+            command = [KLEVER, "inspect", "--json", "--plain-http", *flags, f"{relay}/bench/large:v1"]
+            ours = measure(command, runs=5)
+            transferred = sum(counted) / 6
+        note(f"inspect the artifact in the registry, {label}", ours.seconds, 0.6, "s")
+        memory(f"inspect the artifact {label}", ours, 100)
+        note(f"inspect the artifact {label}: transferred", transferred / MEGABYTE, 1, "MB")
+
+
+def main() -> None:
+    """Measure everything and exit with 1 where a figure falls short."""
+    python = peer_python()
+    imports = [
+        float(
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-c",
+                    "import time; s = time.perf_counter(); import klever.steps; print(time.perf_counter() - s)",
+                ],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        for _ in range(9)
+    ]
+    note("import klever.steps, cold", statistics.median(imports) * 1000, 50, "ms")
+    bench_small(python)
+    with tempfile.TemporaryDirectory(dir=ROOT, prefix=".bench-") as folder:
+        work = Path(folder)
+        large = work / "models" / "large.onnx"
+        large.parent.mkdir()
+        write_large_onnx(large)
+        bench_large(python, large)
+        bench_layout(work, large)
+        if (binary := registry_binary()) and shutil.which("skopeo"):
+            (work / "registry").mkdir()
+            with running_registry(binary, work / "registry") as host:
+                bench_registry(work, large, host)
+        else:
+            print("registry figures: skipped, docker-registry or skopeo is not installed")
+    short = sum("FALLS SHORT" in str(row) for row in rows)
+    print(f"{len(rows)} figures, {short} fall short")
+    sys.exit(1 if short else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""MXNetParams: a symbol file (``PREFIX-symbol.json``) and a file of arrays (``PREFIX-0000.params``).
+
+Recognition only; `reader` reads. Several epochs of one prefix compete, for a package holds exactly one ``.params``.
+"""
+
+import re
+from typing import Final
+
+from klever.steps.files import ModelFiles
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.model.signature import Signature
+
+#: ``kMXAPINDArrayListMagic`` of MXNet's ``src/ndarray/ndarray.cc`` with the eight reserved bytes after it.
+_MAGIC: Final = (0x112).to_bytes(8, "little") + bytes(8)
+#: nnvm writes nodes first; other writers of JSON may sort.
+_SYMBOL: Final = re.compile(rb'\A\s*\{\s*"(nodes|arg_nodes|attrs|heads|node_row_ptr)"\s*:')
+_PARAMS_NAME: Final = re.compile(r"(?P<prefix>.+?)(-\d{4,})?\.params")
+_SYMBOL_SUFFIX: Final = "symbol.json"
+
+
+class _MXNetParams(Format):
+    id = "MXNetParams"
+    framework = "MXNet"
+    needs = "one `*symbol.json`, one `*.params`"
+
+    def claim(self, files: ModelFiles) -> Claim | None:
+        symbols = [path for path in files.sizes if "/" not in path and path.endswith(_SYMBOL_SUFFIX)]
+        params = [path for path in files.sizes if "/" not in path and path.endswith(".params")]
+        graphs = [path for path in symbols if _SYMBOL.match(files.head(path))]
+        lists = [path for path in params if files.head(path).startswith(_MAGIC)]
+        # Bytes that are something else disprove the name; an empty or torn file does not.
+        symbols = graphs or [path for path in symbols if files.head(path).lstrip()[:1] in (b"", b"{")]
+        params = lists or [path for path in params if _MAGIC.startswith(files.head(path)[:16])]
+        if not (symbols or params):
+            return None
+        missing = [] if symbols else ["one *symbol.json"]
+        if not params:
+            missing.append("one *.params")
+        competing = tuple(symbols if len(symbols) > 1 else ()) + tuple(params if len(params) > 1 else ())
+        return Claim(
+            evidence=Evidence.CONTENT if graphs or lists else Evidence.NAME,
+            files=(*symbols[:1], *params[:1]),
+            missing=tuple(missing),
+            competing=competing,
+        )
+
+    def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
+        if name.endswith(_SYMBOL_SUFFIX):
+            prefix = name.removesuffix(_SYMBOL_SUFFIX).rstrip("-_")
+            return tuple(
+                sorted(each for each in siblings if (match := _PARAMS_NAME.fullmatch(each)) and match["prefix"] == prefix)
+            )
+        if match := _PARAMS_NAME.fullmatch(name):
+            names = (f"{match['prefix']}{separator}{_SYMBOL_SUFFIX}" for separator in ("-", "_", ""))
+            return tuple(each for each in names if each in siblings)
+        return ()
+
+    def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
+        from klever.steps.formats.mxnetparams.reader import read_model
+
+        symbol, params = claim.files
+        return read_model(files, symbol, params, author)
+
+
+FORMAT = _MXNetParams()

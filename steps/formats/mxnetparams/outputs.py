@@ -1,0 +1,71 @@
+"""How MXNet names the outputs of a graph: the head's node, an underscore, and the operator's word for the output.
+
+That is nnvm's ``Symbol::ListOutputNames``: an operator with a list of its own, else ``output``, numbered where the
+operator has several outputs, hidden ones included. What does not belong here: shapes and types.
+"""
+
+from typing import Final
+
+from klever.steps.formats.mxnetparams.attributes import AttributeTextError, integer
+from klever.steps.formats.mxnetparams.graph import Entry, Graph, Node
+from klever.steps.formats.mxnetparams.rules import canonical
+
+_RANGED: Final = ("output", "min_output", "max_output")
+#: The lists of operators that have one (``FListOutputNames`` in MXNet 1.9).
+_LISTS: Final = {
+    **dict.fromkeys(("batchnorm", "batchnormwithrelu", "syncbatchnorm", "instancenorm"), ("output", "mean", "var")),
+    **dict.fromkeys(("layernorm", "groupnorm"), ("output", "mean", "std")),
+    **dict.fromkeys(("dropout", "leakyrelu"), ("output", "mask")),
+    "rnn": ("output", "state_output", "statecell_output"),
+    "multiboxtarget": ("loc_target", "loc_mask", "cls_target"),
+    **dict.fromkeys(("proposal", "multiproposal"), ("output", "score")),
+    "roipooling": ("output", "maxidx"),
+    "lrn": ("output", "tmp_norm"),
+    **dict.fromkeys(
+        (
+            *("quantizedconv", "quantizedfullyconnected", "quantizedpooling", "quantizedact", "quantizedflatten"),
+            *("quantizedconcat", "quantizedelemwiseadd", "quantizedelemwisemul", "quantizedbatchnorm"),
+        ),
+        _RANGED,
+    ),
+}
+#: Operators without a list that have two or more outputs, were it only hidden ones.
+_NUMBERED: Final = frozenset({
+    *("slicechannel", "split", "splitv2", "arraysplit", "topk", "moments", "ctcloss", "boxnms", "boxnonmaximumsuppression"),
+    *("bipartitematching", "boxencode", "quantize", "quantizev2", "requantize", "ampmulticast", "histogram"),
+    *("linalggelqf", "linalgsyevd", "linalgslogdet", "foreach", "whileloop", "cond"),
+})
+
+
+def output_names(graph: Graph) -> tuple[str, ...]:
+    """Return the names of the graph's outputs, as ``Symbol.list_outputs`` does."""
+    several = {head.node for head in graph.heads if head.output > 0}
+    return tuple(_name(graph.nodes[head.node], head, several) for head in graph.heads)
+
+
+def _name(node: Node, head: Entry, several: set[int]) -> str:
+    if node.is_variable:
+        return node.name
+    operator = canonical(node.op)
+    words = _LISTS.get(operator)
+    if words is not None and head.output < len(words):
+        word = words[head.output]
+    elif _is_numbered(node, operator) or head.node in several:
+        word = f"output{head.output}"
+    else:
+        word = "output"
+    return f"{node.name}_{word}" if node.name else word
+
+
+def _is_numbered(node: Node, operator: str) -> bool:
+    if node.op in ("_foreach", "_while_loop", "_cond"):
+        # A loop counts what its body returns.
+        return _outputs_of(node) != 1
+    return operator in _NUMBERED
+
+
+def _outputs_of(node: Node) -> int:
+    try:
+        return integer(node.attributes, "num_outputs", 1)
+    except AttributeTextError:
+        return 1

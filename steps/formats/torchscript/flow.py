@@ -1,0 +1,185 @@
+"""What flows through a module: shapes and types of tensors, followed through the code without running it.
+
+From what operators demand of their operands follows what the inputs have to be (a convolution's weight tells the
+channels), and from that, or from given inputs, what the results are. Only statements that always run are followed;
+what is assigned under a condition or in a loop is unknown, as is the result of an operator without a rule. What
+does not belong here: parsing, naming.
+"""
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from klever.steps.encodings.pickle import Object
+from klever.steps.encodings.pytorch import tensor_type
+from klever.steps.errors import MalformedModelError
+from klever.steps.formats.torchscript.code import Code, Method, dotted
+from klever.steps.formats.torchscript.rules import CLASSES, RULES, UNKNOWN, Known, call_rule
+
+#: Expressions evaluated in one archive; a traced network of thousands of layers stays below it.
+_MAX_STEPS: Final = 100_000
+#: How deep modules call each other, and expressions nest.
+_MAX_DEPTH: Final = 40
+
+#: A `Known` tensor, a `Module`, a plain value, a list or tuple of those, or `UNKNOWN`.
+Flowing: TypeAlias = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of the archive as its pickle has it: a class and a state."""
+
+    object: Object
+
+    @property
+    def kind(self) -> str:
+        """The qualified name of its class."""
+        return str(self.object.function)
+
+    def attribute(self, name: str) -> Flowing:
+        """Return what an attribute holds."""
+        state = self.object.state
+        return _flowing(state.get(name, UNKNOWN)) if isinstance(state, dict) else UNKNOWN
+
+
+def _flowing(value: Flowing) -> Flowing:
+    if isinstance(value, Object):
+        found = tensor_type(value)
+        return Known(found.dtype, found.shape) if found is not None else Module(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """A function of the archive's own code."""
+
+    name: str
+
+
+class Flow:
+    """One pass through a method; ``find`` returns the code file of a qualified name."""
+
+    def __init__(self, find: Callable[[str], Code | None]) -> None:
+        self._find = find
+        self._steps = _MAX_STEPS
+        self._depth = 0
+
+    def run(self, module: Module, method: Method, inputs: list[Known]) -> Flowing:
+        """Follow the method; return its result. ``inputs`` get to know what the operators demand of them."""
+        return self._follow(method, module, list(inputs))
+
+    def _follow(self, method: Method, receiver: Flowing, values: list[Flowing]) -> Flowing:
+        if self._depth >= _MAX_DEPTH:
+            return UNKNOWN
+        self._depth += 1
+        names = [argument.name for argument in method.arguments]
+        scope: dict[str, Flowing] = dict(zip(names, values, strict=False))
+        scope[method.receiver] = receiver
+        result: Flowing = UNKNOWN
+        try:
+            for statement in method.statements():
+                if isinstance(statement, tuple):
+                    for name in statement:
+                        scope.pop(name, None)
+                elif isinstance(statement, ast.Assign):
+                    self._assign(statement.targets[0], self._evaluate(statement.value, scope), scope)
+                elif isinstance(statement, ast.Return) and statement.value is not None:
+                    result = self._evaluate(statement.value, scope)
+        except (MalformedModelError, RecursionError):
+            result = UNKNOWN  # a body that cannot be followed says nothing; the signature stands without it
+        self._depth -= 1
+        return result
+
+    def _assign(self, target: ast.expr, value: Flowing, scope: dict[str, Flowing]) -> None:
+        if isinstance(target, ast.Name):
+            scope[target.id] = value
+        elif isinstance(target, ast.Tuple):
+            fits = isinstance(value, tuple | list) and len(value) == len(target.elts)
+            for position, one in enumerate(target.elts):
+                self._assign(one, value[position] if fits else UNKNOWN, scope)
+
+    def _evaluate(self, node: ast.expr, scope: dict[str, Flowing]) -> Flowing:
+        self._steps -= 1
+        if self._steps < 0:
+            return UNKNOWN
+        if isinstance(node, ast.Name):
+            return scope.get(node.id, UNKNOWN)
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Tuple):
+            return tuple(self._evaluate(one, scope) for one in node.elts)
+        if isinstance(node, ast.List):
+            return [self._evaluate(one, scope) for one in node.elts]
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            value = self._evaluate(node.operand, scope)
+            return -value if isinstance(value, int | float) else UNKNOWN
+        if isinstance(node, ast.Subscript):
+            return _item(self._evaluate(node.value, scope), self._evaluate(node.slice, scope))
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node, scope)
+        return self._call(node, scope) if isinstance(node, ast.Call) else UNKNOWN
+
+    def _attribute(self, node: ast.Attribute, scope: dict[str, Flowing]) -> Flowing:
+        owner = self._evaluate(node.value, scope)
+        if isinstance(owner, Module):
+            return owner.attribute(node.attr)
+        name = _dotted(node)
+        return _Function(name) if name.startswith("__torch__.") else UNKNOWN
+
+    def _call(self, node: ast.Call, scope: dict[str, Flowing]) -> Flowing:
+        function = node.func
+        if isinstance(function, ast.Attribute):
+            owner = self._evaluate(function.value, scope)
+            if isinstance(owner, Module):
+                return self._call_method(owner, function.attr, [self._evaluate(one, scope) for one in node.args])
+        name = _dotted(function)
+        own = scope.get(name) if "." not in name else self._evaluate(function, scope)
+        values = [self._evaluate(one, scope) for one in node.args]
+        if isinstance(own, _Function):
+            return self._call_function(own.name, values)
+        if name in ("annotate", "unchecked_cast", "uninitialized"):
+            return values[-1] if len(values) == 2 else UNKNOWN
+        if name == "getattr" and len(values) == 2 and isinstance(values[0], Module):
+            return values[0].attribute(str(values[1]))
+        keywords = {one.arg: self._evaluate(one.value, scope) for one in node.keywords if one.arg}
+        return call_rule(RULES, name.rpartition(".")[2], values, keywords)
+
+    def _call_method(self, module: Module, name: str, values: list[Flowing]) -> Flowing:
+        code = self._find(module.kind)
+        own = module.kind.rpartition(".")[2]
+        method = code.method(own, name) if code is not None and own in code else None
+        result = self._follow(method, module, values) if method is not None else UNKNOWN
+        if result is UNKNOWN and name.startswith("forward") and ".torch.nn.modules." in module.kind:
+            # Scripted modules of PyTorch's own branch on their configuration; their class tells what they do.
+            parameters = {key: module.attribute(key) for key in ("weight", "bias")}
+            return call_rule(CLASSES, own, values, parameters) if len(values) == 1 else UNKNOWN
+        return result
+
+    def _call_function(self, name: str, values: list[Flowing]) -> Flowing:
+        own = name.rpartition(".")[2]
+        if own == "embedding" and len(values) > 1:
+            values = [values[1], values[0], *values[2:]]  # functional.embedding(input, weight), torch's the reverse
+        result = call_rule(RULES, own, values, {}) if name.startswith("__torch__.torch.nn.functional.") else UNKNOWN
+        if result is not UNKNOWN:
+            return result
+        code = self._find(name)
+        method = code.function(own) if code is not None else None
+        return self._follow_function(method, values) if method is not None else UNKNOWN
+
+    def _follow_function(self, method: Method, values: list[Flowing]) -> Flowing:
+        # A function has no self: its first parameter was kept apart as the receiver.
+        return self._follow(method, values[0], values[1:]) if values else UNKNOWN
+
+
+def _item(value: Flowing, index: Flowing) -> Flowing:
+    if isinstance(value, list | tuple) and isinstance(index, int) and -len(value) <= index < len(value):
+        return value[index]
+    return UNKNOWN
+
+
+def _dotted(node: ast.expr) -> str:
+    try:
+        return dotted(node)
+    except MalformedModelError:
+        return ""
