@@ -17,7 +17,7 @@ _BATCH = 64
 
 
 def list_models(place: Reference, prefix: str, stores: Stores) -> Iterator[StoredArtifact]:
-    """Yield the artifacts of a place whose repository is ``prefix`` or begins with it, ordered by name and tag.
+    """Yield the artifacts of a place whose ``repository:tag`` begins with ``prefix``, ordered by name and tag.
 
     ``place`` tells the store. What is no ORMB artifact, and what vanishes meanwhile, is passed over.
     """
@@ -31,10 +31,12 @@ def list_models(place: Reference, prefix: str, stores: Stores) -> Iterator[Store
 
 
 def _versions(store: Store, place: Reference, prefix: str) -> Iterator[Reference]:
-    for repository in _repositories(store, place, prefix):
+    name, _, _ = prefix.partition(":")
+    for repository in _repositories(store, place, name):
         try:
             for tag in store.tags(repository):
-                yield replace(place, repository=repository, tag=tag, digest=None)
+                if f"{repository}:{tag}".startswith(prefix):
+                    yield replace(place, repository=repository, tag=tag, digest=None)
         except NotFoundError:
             continue
 

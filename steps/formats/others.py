@@ -20,6 +20,7 @@ class Others(Format):
     def claim(self, files: "ModelFiles") -> Claim | None:
         """Claim nothing: that a model is of no format is for its author to say."""
         del files
+        return None
 
     def read(self, files: "ModelFiles", claim: Claim, author: Signature | None) -> Reading:
         """Return an empty signature; what the author wrote is all there is."""

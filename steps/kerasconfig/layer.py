@@ -104,10 +104,14 @@ class Layer:
 
     @property
     def is_operation(self) -> bool:
-        """Whether this is a function call that Keras 3 recorded, which is no layer: only layers can be trained."""
-        if self.package.startswith("keras.src.ops"):
-            return True
-        return not (self.is_input or "trainable" in self.config or "layers" in self.config or self.class_name == "Merge")
+        """Whether this is a function call that Keras 3 recorded, which is no layer.
+
+        Archives tell by the module. HDF5 files do not; there a layer says whether it is trained, or its dtype policy.
+        """
+        if self.package:
+            return self.package.startswith("keras.src.ops")
+        of_layer = self.is_input or "trainable" in self.config or isinstance(self.config.get("dtype"), dict)
+        return not (of_layer or "layers" in self.config or self.class_name == "Merge")
 
     @property
     def is_foreign(self) -> bool:

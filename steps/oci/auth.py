@@ -46,7 +46,7 @@ class Challenge:
 
 
 def parse_challenges(values: Iterable[str]) -> list[Challenge]:
-    """Parse the values of ``WWW-Authenticate``, which may each hold several challenges; what is no challenge is skipped."""
+    """Parse the values of ``WWW-Authenticate``, each of which may hold several challenges; skip what is none."""
     challenges: list[Challenge] = []
     for value in values:
         position = 0
@@ -162,7 +162,9 @@ class Authorizer:
             if any(one.scheme == "basic" for one in challenges):
                 return self._answer_basic(repository, refused)
         schemes = ", ".join(sorted({one.scheme[:20] for one in challenges})) or "nothing"
-        raise UnauthorizedError(f"the registry {self._host} wants a log-in by {schemes}: Basic and Bearer are known here")
+        raise UnauthorizedError(
+            f"the registry {self._host} wants a log-in by {schemes}: Basic and Bearer are known here"
+        )
 
     def redact(self, text: str) -> str:
         """Return ``text`` without any secret that went through here."""
@@ -179,7 +181,9 @@ class Authorizer:
         header = _basic(credentials)
         if header == refused:
             self._basic.pop(repository, None)
-            raise self.unauthorized(f"the registry {self._host} does not accept the password of {credentials.username!r}")
+            raise self.unauthorized(
+                f"the registry {self._host} does not accept the password of {credentials.username!r}"
+            )
         self._basic[repository] = header
         return header
 
@@ -227,7 +231,9 @@ class Authorizer:
         if worth_retrying(status):
             raise RegistryUnavailableError(f"the token server {server} of {self._host} answers {status}")
         if status in (400, 401, 403):
-            raise self.unauthorized(f"the token server {server} of {self._host} does not accept the credentials ({status})")
+            raise self.unauthorized(
+                f"the token server {server} of {self._host} does not accept the credentials ({status})"
+            )
         try:
             answer = json.loads(data) if status == 200 else None
         except (ValueError, RecursionError):

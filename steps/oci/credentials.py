@@ -72,7 +72,9 @@ class CredentialHelper:
             answer = json.loads(done.stdout)
             user, secret = answer.get("Username", ""), answer["Secret"]
         except (ValueError, KeyError, AttributeError, RecursionError):
-            raise CredentialsError(f"the credential helper {self._program} gave an answer that is not credentials") from None
+            raise CredentialsError(
+                f"the credential helper {self._program} gave an answer that is not credentials"
+            ) from None
         if not isinstance(user, str) or not isinstance(secret, str) or not secret:
             return None
         return Credentials(identity_token=secret) if user == _TOKEN_USER else Credentials(user, secret)
@@ -98,15 +100,23 @@ class CredentialHelper:
         program = shutil.which(self._program) if _HELPER_NAME.fullmatch(self.name) else None
         if program is None:
             raise CredentialsError(
-                f"the credential helper docker-credential-{self.name[:40]!s}, which the credentials file names, is not there",
+                f"the credential helper {self._program[:60]!r}, which the credentials file names, is not there",
                 next_step="install the helper, or take credsStore and credHelpers out of the credentials file",
             )
         try:
             return subprocess.run(  # noqa: S603 - a program that the user's own configuration names
-                [program, verb], input=text, capture_output=True, text=True, errors="replace", timeout=self.timeout_seconds, check=False
+                [program, verb],
+                input=text,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=self.timeout_seconds,
+                check=False,
             )
         except subprocess.TimeoutExpired:
-            raise CredentialsError(f"the credential helper {self._program} did not answer in {self.timeout_seconds:g} s") from None
+            raise CredentialsError(
+                f"the credential helper {self._program} did not answer in {self.timeout_seconds:g} s"
+            ) from None
         except OSError as error:
             raise CredentialsError(f"the credential helper {self._program} cannot be run: {error.strerror}") from None
 
@@ -251,8 +261,10 @@ def save_credentials(host: str, credentials: Credentials) -> None:
 
 def erase_credentials(host: str) -> bool:
     """Forget the credentials of a host, in every file that has them; say whether one had."""
-    # No generator: every file has to be asked.
-    return any([file.erase(host) for file in DockerCredentials.from_environment().files])
+    erased = False
+    for file in DockerCredentials.from_environment().files:
+        erased |= file.erase(host)
+    return erased
 
 
 def _helpers(document: Mapping[str, Any], host: str) -> Iterator[tuple[CredentialHelper, str]]:

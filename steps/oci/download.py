@@ -5,6 +5,7 @@ Sources: OCI distribution specification 1.1, "Pulling blobs"; RFC 9110, section 
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,10 +14,9 @@ import urllib3
 from klever.steps.errors import KleverError, NotFoundError, RegistryUnavailableError, TransferError
 from klever.steps.oci.descriptor import Descriptor
 from klever.steps.oci.hashing import Hasher
-from klever.steps.oci.http import Attempts, Response, raise_for_network, read_capped
+from klever.steps.oci.http import Attempts, Response, network_reason, read_capped
 from klever.steps.oci.session import Access, Session
 from klever.steps.oci.store import Progress
-from klever.steps.oci.trust import Origin
 
 #: What one read of the connection asks for, in bytes.
 CHUNK_BYTES: Final = 1 << 20
@@ -26,6 +26,8 @@ _WHOLE_BYTES: Final = 4 << 20
 _AHEAD_BYTES: Final = 64 << 10
 #: The largest range that is kept for the next read, in bytes.
 _KEPT_BYTES: Final = 1 << 20
+#: Slower than any line that a model is fetched over.
+_SLOWEST_BYTES_PER_SECOND: Final = 1 << 10
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII | re.IGNORECASE)
 
 
@@ -35,6 +37,33 @@ class _BrokenError(Exception):
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
         self.cause = cause
+
+
+class _Pace:
+    """Reads that give up on a server which keeps a connection alive with a trickle; other waiting does not count."""
+
+    def __init__(self, patience_seconds: float) -> None:
+        self._patience = patience_seconds
+        self._waited = 0.0
+        self._got = 0
+
+    def read(self, response: Response, limit: int) -> bytes:
+        """Return what the connection has next, ``limit`` bytes at most; raises `_BrokenError`."""
+        begin = time.monotonic()
+        try:
+            # One system call a read: what has arrived when the connection breaks is not lost.
+            chunk = response.read1(limit, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _BrokenError(network_reason(error)) from None
+        if not chunk:
+            raise _BrokenError("the connection was closed")
+        self._waited += time.monotonic() - begin
+        self._got += len(chunk)
+        if self._waited > self._patience:
+            if self._got < _SLOWEST_BYTES_PER_SECOND * self._waited:
+                raise _BrokenError("the server sends next to nothing")
+            self._waited, self._got = 0.0, 0
+        return chunk
 
 
 class Download:
@@ -105,13 +134,9 @@ class Download:
         )
         try:
             skip = self._begin(response, start)
+            pace = _Pace(self._session.transport.timeouts.read)
             while start < self._blob.size:
-                try:
-                    chunk = response.read(min(CHUNK_BYTES, skip + self._blob.size - start), decode_content=False)
-                except (urllib3.exceptions.HTTPError, OSError) as error:
-                    raise _BrokenError(_why(error, self._session.origin)) from None
-                if not chunk:
-                    raise _BrokenError("the connection was closed")
+                chunk = pace.read(response, min(CHUNK_BYTES, skip + self._blob.size - start))
                 if skip:
                     dropped = min(skip, len(chunk))
                     skip -= dropped
@@ -244,10 +269,3 @@ def open_source(session: Session, repository: str, descriptor: Descriptor) -> Bl
         raise
     except TransferError:
         return None
-
-
-def _why(error: Exception, origin: Origin) -> str:
-    try:
-        raise_for_network(error, origin)
-    except KleverError as failure:
-        return failure.cause

@@ -1,7 +1,7 @@
 """The transport: one HTTP exchange, tried again while that can help, over pooled connections.
 
-Pools, TLS, proxies and time-outs are urllib3's. Answers are not judged here but for 429 and 5xx; no redirect is followed
-and nothing is known of registries: see `klever.steps.oci.session`.
+Pools, TLS, proxies and time-outs are urllib3's. Answers are not judged here but for 429 and 5xx; no redirect is
+followed and nothing is known of registries: see `klever.steps.oci.session`.
 """
 
 import email.utils
@@ -306,7 +306,7 @@ def read_capped(response: Response, limit: int) -> bytes:
             size += len(part)
     except (urllib3.exceptions.HTTPError, OSError) as error:
         response.close()
-        raise RegistryUnavailableError(f"an answer of the registry broke off ({_reason(error)})") from None
+        raise RegistryUnavailableError(f"an answer of the registry broke off ({network_reason(error)})") from None
     finally:
         release(response)
     if size > limit:
@@ -320,7 +320,7 @@ def raise_for_network(error: Exception, origin: Origin) -> NoReturn:
     Texts of urllib3 are not passed on: they hold URLs with their signatures.
     """
     failure: KleverError = RegistryUnavailableError(
-        f"cannot reach the registry at {origin}: {_reason(error)}",
+        f"cannot reach the registry at {origin}: {network_reason(error)}",
         next_step="check the address and the network, then try again",
     )
     cause = next((arg for arg in (*error.args, error) if isinstance(arg, ssl.SSLError)), None)
@@ -338,7 +338,7 @@ def raise_for_network(error: Exception, origin: Origin) -> NoReturn:
     raise failure from None
 
 
-def _reason(error: BaseException) -> str:
+def network_reason(error: BaseException) -> str:
     """Name a network error in words without addresses."""
     exceptions = urllib3.exceptions
     seen: list[BaseException] = [error]
@@ -366,6 +366,7 @@ def _proxy(origin: Origin) -> str:
     if is_inside(origin.host):
         return ""
     proxies = urllib.request.getproxies_environment()
-    if urllib.request.proxy_bypass_environment(f"{origin.host}:{origin.port}", proxies):
+    # On macOS `urllib.request.proxy_bypass` would ask the system's settings instead.
+    if urllib.request.proxy_bypass_environment(f"{origin.host}:{origin.port}", proxies):  # type: ignore[attr-defined]
         return ""
     return proxies.get(origin.scheme) or proxies.get("all") or ""

@@ -91,7 +91,7 @@ class LayerFiles:
         index = LayerIndex.from_annotation(self._layer.annotations.get(media.LAYER_INDEX, ""))
         if index is None or not index.complete:
             index = walk(self._blob) if self._blob is not None else None
-        # An index is believed as far as its first file's header stands where it says; each other is checked when opened.
+        # Its first file is checked now, while the layer can still be walked or streamed; others when they are opened.
         elif self._blob is not None and index.entries and open_entry(self._blob, index.entries[0]) is None:
             index = None
         return None if index is None else {entry.path: entry for entry in index.entries}

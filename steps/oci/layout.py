@@ -13,7 +13,8 @@ not belong here: what a manifest means (see `klever.steps.oci.manifest`), a regi
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -311,7 +312,7 @@ class LayoutStore:
                 self._writes -= 1
                 self._settle(frozenset())
 
-    def _settle(self, referred: Set[Digest]) -> None:
+    def _settle(self, referred: AbstractSet[Digest]) -> None:
         with self._mutex:
             self._pending -= referred
             if not self._pending and not self._writes and self._lease is not None:

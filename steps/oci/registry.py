@@ -32,7 +32,15 @@ from klever.steps.oci.auth import CATALOG_SCOPE, Authorizer, Find, repository_sc
 from klever.steps.oci.credentials import Credentials, DockerCredentials
 from klever.steps.oci.descriptor import Descriptor, Digest, digest_of, parse_digest
 from klever.steps.oci.download import Download, open_source
-from klever.steps.oci.http import Response, Retry, Timeouts, Transport, read_capped, release
+from klever.steps.oci.http import Retry, Timeouts, Transport, read_capped, release
+from klever.steps.oci.manifest import (
+    MAX_MANIFEST_BYTES,
+    annotations_of,
+    check_media_type,
+    is_index,
+    load_document,
+    subject_of,
+)
 from klever.steps.oci.reference import parse_repository, parse_tag
 from klever.steps.oci.session import Access, Session, clean_text
 from klever.steps.oci.store import Progress, StoredManifest, no_progress
@@ -42,8 +50,6 @@ from klever.steps.oci.upload import Upload, cancel
 #: Docker Hub answers the API under another name than the one in references.
 _ENDPOINTS: Final = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
 _MANIFESTS: Final = (media.MANIFEST, media.INDEX, media.DOCKER_MANIFEST, media.DOCKER_INDEX)
-#: The size that registries have to accept for a manifest (OCI distribution specification, "Pushing Manifests").
-MAX_MANIFEST_BYTES: Final = 4 << 20
 _MAX_PAGE_BYTES: Final = 16 << 20
 _PAGE: Final = 1000
 #: Pages of a listing; a registry that links on for ever is not followed for ever.
@@ -96,7 +102,9 @@ class RegistryStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -141,7 +149,9 @@ class RegistryStore:
         knows_referrers = "OCI-Subject" in response.headers
         release(response)
         if stored.startswith("sha256:") and stored != descriptor.digest:
-            raise ManifestError(f"the registry {self.host} stored the manifest as {stored[:80]}, not {descriptor.digest}")
+            raise ManifestError(
+                f"the registry {self.host} stored the manifest as {stored[:80]}, not {descriptor.digest}"
+            )
         subject = _subject(data)
         if subject is not None and not knows_referrers:
             self._add_referrer(repository, subject, _as_referrer(data, descriptor))
@@ -155,7 +165,7 @@ class RegistryStore:
         """Yield the blob's bytes; see the protocol. Raises `NotFoundError`, `TransferError`.
 
         What has been yielded cannot be taken back: where the digest of a blob of more than 4 MiB is wrong, trying
-        again from the beginning is for the caller. Smaller blobs are verified, and fetched again, before the first chunk.
+        again from the beginning is for the caller. Smaller blobs are verified, or fetched again, first.
         """
         return Download(self._session, _repository(repository), descriptor, progress).chunks()
 
@@ -200,16 +210,22 @@ class RegistryStore:
     def tags(self, repository: str) -> Iterator[str]:
         """Yield a repository's tags in lexical order, without those that only list referrers."""
         access = Access.to(_repository(repository), "pull")
-        names = self._listed(f"/v2/{repository}/tags/list?n={_PAGE}", access, "tags", f"the tags of {self.host}/{repository}")
+        names = self._listed(
+            f"/v2/{repository}/tags/list?n={_PAGE}", access, "tags", f"the tags of {self.host}/{repository}"
+        )
         yield from sorted(name for name in names if _is_tag(name) and not _REFERRERS_TAG.fullmatch(name))
 
     def repositories(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names of repositories that begin with ``prefix``; raises `UnauthorizedError` where that is for few."""
+        """Yield the names of repositories that begin with ``prefix``; raises `UnauthorizedError` if only few may."""
         about = f"the list of repositories of {self.host}"
         try:
-            names = self._listed(f"/v2/_catalog?n={_PAGE}", Access("", frozenset([CATALOG_SCOPE])), "repositories", about)
+            names = self._listed(
+                f"/v2/_catalog?n={_PAGE}", Access("", frozenset([CATALOG_SCOPE])), "repositories", about
+            )
         except (UnauthorizedError, NotFoundError, RegistryRefusedError) as error:
-            next_step = "name the repository; many registries list repositories for administrators only, or in their web page"
+            next_step = (
+                "name the repository; many registries list repositories for administrators only, or in their web page"
+            )
             kind = UnauthorizedError if isinstance(error, UnauthorizedError) else RegistryRefusedError
             raise kind(error.cause, next_step=next_step) from None
         yield from sorted(name for name in names if name.startswith(prefix) and _is_repository(name))
@@ -245,7 +261,7 @@ class RegistryStore:
             self._remove_referrer(repository, subject, Digest(reference))
 
     def referrers(self, repository: str, digest: Digest) -> Iterator[Descriptor]:
-        """Yield the manifests whose subject is ``digest``, by the registry's API or by the tag that stands in for it."""
+        """Yield the manifests whose subject is ``digest``, by the API or by the tag that stands in for it."""
         parse_digest(digest)
         access = Access.to(_repository(repository), "pull")
         about = f"the referrers of {self._about(repository, digest)}"
@@ -307,17 +323,17 @@ class RegistryStore:
     def _subject_of(self, repository: str, digest: Digest) -> Digest | None:
         """Return the subject whose fallback list has to lose a manifest that is about to be removed."""
         try:
-            subject = _subject(self.get_manifest(repository, digest).data)
-        except (ManifestError, RegistryRefusedError):
+            return _subject(self.get_manifest(repository, digest).data)
+        except ManifestError:
+            # Whatever it is, it can be removed.
             return None
-        return subject
 
     def _fallback(self, repository: str, digest: Digest) -> list[Any]:
         try:
             stored = self.get_manifest(repository, _referrers_tag(digest))
         except NotFoundError:
             return []
-        entries = _document(stored.data).get("manifests")
+        entries = load_document(stored.data, "the list of referrers").get("manifests")
         return entries if isinstance(entries, list) else []
 
     def _add_referrer(self, repository: str, subject: Digest, entry: Descriptor) -> None:
@@ -395,14 +411,6 @@ def _is_repository(name: str) -> bool:
     return True
 
 
-def _document(data: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        document = None
-    return document if isinstance(document, dict) else {}
-
-
 def _verify_manifest(data: bytes, reference: str, said: str, about: str) -> Digest:
     """Return the digest of a manifest's bytes, compared to what was asked for and to what the registry says."""
     wanted = [reference] if ":" in reference else []
@@ -415,40 +423,32 @@ def _verify_manifest(data: bytes, reference: str, said: str, about: str) -> Dige
 
 
 def _media_type(data: bytes, declared: str, about: str) -> str:
-    """Return the media type that a manifest and its ``Content-Type`` agree on.
+    """Return the media type that a manifest and its ``Content-Type`` agree on; raises `ManifestError`.
 
-    Only `klever.steps.oci.media`'s four are accepted from the header, so that a proxy's ``application/json`` is no
-    contradiction; a document without ``mediaType`` is what the header says.
+    Only the types that were asked for count in the header: a proxy's ``application/json`` is no contradiction. A
+    document without ``mediaType`` is what the header says.
     """
-    document = _document(data)
-    if not document:
-        raise ManifestError(f"{about} is not a JSON object")
-    own = document.get("mediaType")
-    if own is not None and not isinstance(own, str):
-        raise ManifestError(f"the mediaType of {about} is not text")
-    if own and declared in _MANIFESTS and own != declared:
-        raise ManifestError(f"{about} says that it is {clean_text(own)}, the registry that it is {declared}")
-    if own or declared in _MANIFESTS:
-        return own or declared
-    return media.INDEX if "manifests" in document else media.MANIFEST
+    document = load_document(data, about)
+    check_media_type(document, declared if declared in _MANIFESTS else None)
+    own = document.get("mediaType") or (declared if declared in _MANIFESTS else "")
+    return own or (media.INDEX if is_index(document) else media.MANIFEST)
 
 
 def _subject(data: bytes) -> Digest | None:
-    """Return the digest of the manifest that this one refers to."""
-    subject = _document(data).get("subject")
-    return Descriptor.from_json(subject, "the subject").digest if subject is not None else None
+    """Return the digest of the manifest that this one is about."""
+    subject = subject_of(load_document(data, "the manifest"))
+    return subject.digest if subject else None
 
 
 def _as_referrer(data: bytes, descriptor: Descriptor) -> Descriptor:
     """Describe a manifest as a list of referrers does: with its artifact type and annotations."""
-    document = _document(data)
+    document = load_document(data, "the manifest")
     config = document.get("config")
     kind = document.get("artifactType") or (config.get("mediaType") if isinstance(config, dict) else None)
-    annotations = document.get("annotations")
     return replace(
         descriptor,
         artifact_type=kind if isinstance(kind, str) else None,
-        annotations=annotations if isinstance(annotations, dict) else {},
+        annotations=annotations_of(document),
     )
 
 

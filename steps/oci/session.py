@@ -148,7 +148,10 @@ class Session:
     def error(self, status: int, said: ApiError, about: str) -> KleverError:
         """Return the error for a status."""
         words = f": {said}" if str(said) else ""
-        cause = self.authorizer.redact(f"the registry {self.host} answers {status} to {about}{words}")
+        cause = f"the registry {self.host} answers {status} to {about}{words}"
+        if status == 404:
+            cause = f"there is no {about}: the registry answers 404 ({said})" if words else f"there is no {about}"
+        cause = self.authorizer.redact(cause)
         if worth_retrying(status):
             return RegistryUnavailableError(cause, next_step="try again later")
         if status == 404:

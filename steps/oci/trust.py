@@ -16,7 +16,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 _MAX_URL: Final = 16_384
 
 #: Second-level names under which anyone can register below a country's domain, so they are no common owner.
-_SHARED_SECOND_LEVELS: Final = frozenset({"ac", "co", "com", "edu", "gob", "gov", "ltd", "me", "net", "ne", "or", "org", "nom"})
+_SHARED_SECOND_LEVELS: Final = frozenset(
+    {"ac", "co", "com", "edu", "gob", "gov", "ltd", "me", "net", "ne", "or", "org", "nom"}
+)
 
 #: Registries whose token server belongs to the same owner under another domain: end of the host, end of the realm.
 _KNOWN_PAIRS: Final = (

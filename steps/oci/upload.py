@@ -7,7 +7,7 @@ bytes and a PUT names their digest, or, where the digest is known beforehand, on
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from klever.steps.errors import (
@@ -185,7 +185,7 @@ class _Cancelled:
         self._access = access
         self.location = location
 
-    def __enter__(self) -> "_Cancelled":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:

@@ -1,6 +1,7 @@
 """``klever gc``."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -30,7 +31,7 @@ def _seconds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> in
 )
 @click.option("--check", is_flag=True, help="Remove nothing; verify every digest in the store and name what is wrong.")
 @options.as_json
-def command(layout: Path | None, older_than: int, check: bool, as_json: bool) -> None:
+def command(layout: Path | None, older_than: float, check: bool, as_json: bool) -> None:
     """Free the blobs that nothing refers to, in this machine's store or in the layout DIRECTORY.
 
     \b
@@ -58,8 +59,8 @@ def command(layout: Path | None, older_than: int, check: bool, as_json: bool) ->
             click.echo("every blob matches its digest")
         return
     with at_stage("gc"):
-        freed = store.gc(older_than=older_than)
+        collected = store.gc(older_than=older_than)
     if as_json:
-        output.print_json({"removed": freed.count, "bytes": freed.bytes})
+        output.print_json(asdict(collected))
         return
-    click.echo(f"removed {freed.count} files, freed {output.human_size(freed.bytes)}")
+    click.echo(f"removed {collected.blobs} blobs and {collected.files} leftovers: {output.human_size(collected.bytes)}")

@@ -75,12 +75,15 @@ def _print(target: str, document: dict[str, Any]) -> None:
         rows.append(("signatures", ", ".join(others)))
     rows += [(name, _plain(value)) for name, value in document.get("facts", {}).items()]
     click.echo(output.visible(str(document.get("reference", target))))
+    width = max(len(label) for label, _ in rows) + 2
     for label, text in rows:
-        click.echo(f"  {output.visible(label):<12}{output.visible(text)}")
+        click.echo(f"  {output.visible(label):<{width}}{output.visible(text)}")
     output.print_notes(document.get("notes", ()))
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, dict) and all(type(item) is int for item in value.values()):
+        return output.layers_line(value, 8)
     if isinstance(value, dict):
         return ", ".join(f"{key} {item}" for key, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

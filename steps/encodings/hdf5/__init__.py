@@ -13,7 +13,7 @@ The format: https://docs.hdfgroup.org/documentation/hdf5/latest/_f_m_t4.html (ve
 versions bear the same numbers).
 """
 
-from klever.steps.encodings.hdf5.file import SIGNATURE, File, Group, find_signature
+from klever.steps.encodings.hdf5.file import File, Group
 from klever.steps.encodings.hdf5.values import Value
 
-__all__ = ["SIGNATURE", "File", "Group", "Value", "find_signature"]
+__all__ = ["File", "Group", "Value"]

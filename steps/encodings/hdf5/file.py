@@ -17,30 +17,17 @@ from klever.steps.encodings.hdf5.headers import (
     read_messages,
 )
 from klever.steps.encodings.hdf5.heaps import FractalHeap, GlobalHeaps, LocalHeap
+from klever.steps.encodings.hdf5.signature import SIGNATURE, find_signature
 from klever.steps.encodings.hdf5.storage import Cursor, Storage
 from klever.steps.encodings.hdf5.values import Attribute, Value, decode, read_attribute
 from klever.steps.errors import MalformedModelError
 from klever.steps.files import Source
-
-SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
-#: A user block is a power of two from 512 bytes on (section II.A); nobody prepends more than this.
-_MAX_USER_BLOCK_BYTES: Final = 1 << 20
 
 _SOFT_LINK_CACHE: Final = 2
 _HARD_LINK: Final = 0
 _LINKS_BY_NAME: Final = 5
 _ATTRIBUTES_BY_NAME: Final = 8
 _LINK_ID_BYTES: Final = 7
-
-
-def find_signature(source: Source) -> int | None:
-    """Return the offset of the superblock: 0, 512, 1024, 2048 and so on; None where there is none."""
-    offset = 0
-    while offset + len(SIGNATURE) <= source.size and offset <= _MAX_USER_BLOCK_BYTES:
-        if source.read_at(offset, len(SIGNATURE)) == SIGNATURE:
-            return offset
-        offset = max(512, 2 * offset)
-    return None
 
 
 class File:

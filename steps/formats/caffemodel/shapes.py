@@ -292,7 +292,8 @@ def _python(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
     return detection.proposal(layer, bottoms) if name == "ProposalLayer" else []
 
 
-_SAME: Final = [
+#: Element by element, or normalising: the shape stays.
+_SAME: Final = (
     "AbsVal",
     "Affine",
     "BN",
@@ -334,12 +335,11 @@ _SAME: Final = [
     "Softmax",
     "Softplus",
     "Split",
-    "SqueezeExcitation",
     "Swish",
     "TanH",
     "Threshold",
-]
-_LOSSES: Final = [
+)
+_LOSSES: Final = (
     "ContrastiveLoss",
     "EuclideanLoss",
     "FocalLoss",
@@ -351,7 +351,7 @@ _LOSSES: Final = [
     "SmoothL1Loss",
     "SoftmaxWithLoss",
     "TripletLoss",
-]
+)
 
 #: Layer type to the rule for the shapes of its tops.
 RULES: Final[Mapping[str, Rule]] = {

@@ -58,23 +58,14 @@ def _size(call: Call) -> Sequence[Known]:
 
 @rule("Reshape", "QuantizedReshape")
 def _reshape(call: Call) -> Sequence[Known]:
-    """Reshape to a target of which elements may be unknown: one of those follows from the count of elements."""
+    """Reshape; one element of the target that is unknown follows from the count of elements."""
     given, target = call[0], call.values(1)
     if target is None:
         return (Known(call.sizes(1)),)
     sizes = tuple(UNKNOWN if value is None else max(int(value), UNKNOWN) for value in target)
-    if target.count(None) == 0 or (sizes.count(UNKNOWN) == 1 and count(given.shape or (UNKNOWN,)) != UNKNOWN):
-        sizes = _settle(given.shape, sizes)
+    sizes = reshape(given.shape, sizes) or ()
     kept = given.values if given.values is not None and count(sizes) == len(given.values) else None
     return (Known(sizes, kept),)
-
-
-def _settle(shape: Shape, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Work out the -1 of a target; an unknown dimension on both sides cancels where all else is equal."""
-    settled = reshape(shape, sizes) or ()
-    if shape is not None and UNKNOWN in settled and shape.count(UNKNOWN) == 0 and 0 in shape:
-        return settled
-    return settled
 
 
 @rule("Squeeze")
@@ -151,7 +142,7 @@ def _concat(call: Call) -> Sequence[Known]:
     return (Known(shape, values),)
 
 
-def _elements(part: Known) -> Values:
+def _elements(part: Known) -> tuple[Number, ...]:
     """Return the elements of a vector, unknown ones where it has none."""
     size = part.shape[0] if part.shape else 0
     return part.values if part.values is not None else (None,) * max(size, 0)
@@ -175,7 +166,17 @@ def _strided_slice(call: Call) -> Sequence[Known]:
 class _Specification:
     """Begin, end, strides and the five masks of a StridedSlice (tensorflow/core/util/strided_slice_op.cc)."""
 
-    __slots__ = ("begin", "begin_mask", "ellipsis_mask", "end", "end_mask", "length", "new_mask", "shrink_mask", "strides")
+    __slots__ = (
+        "begin",
+        "begin_mask",
+        "ellipsis_mask",
+        "end",
+        "end_mask",
+        "length",
+        "new_mask",
+        "shrink_mask",
+        "strides",
+    )
 
     def __init__(self, call: Call, length: int) -> None:
         unknown = (None,) * length
@@ -235,7 +236,7 @@ class _Specification:
 
     def _length(self, entry: int, size: int) -> int:
         """Return the length that an entry leaves of a dimension where its indices are not known."""
-        begin, end, stride = (_whole(values[entry]) for values in (self.begin, self.end, self.strides))
+        begin, stride = _whole(self.begin[entry]), _whole(self.strides[entry])
         from_start = bool(self.begin_mask >> entry & 1) or begin == 0
         to_end = bool(self.end_mask >> entry & 1)
         if stride == 1 and from_start and to_end:
@@ -255,7 +256,8 @@ def _fitting(values: Values, unknown: tuple[None, ...]) -> tuple[Number, ...]:
 def _slice(call: Call) -> Sequence[Known]:
     given, begin, sizes = call[0], call.values(1), call.values(2)
     if given.shape is None:
-        return (Known(call.sizes(2) if sizes is None or None not in sizes and -1 not in sizes else (UNKNOWN,) * len(sizes)),)
+        rank = max(call.size(1), call.size(2))
+        return (Known((UNKNOWN,) * rank) if 0 <= rank <= MAX_ELEMENTS else NOTHING,)
     rank = len(given.shape)
     begin, sizes = _fitting(begin, (None,) * rank), _fitting(sizes, (None,) * rank)
     result: list[int] = []
@@ -356,7 +358,8 @@ def _tile(call: Call) -> Sequence[Known]:
         rank = given.shape if given.shape is not None else multiples
         return (Known(None if rank is None else (UNKNOWN,) * len(rank)),)
     shape = tuple(
-        UNKNOWN if UNKNOWN in (size, times) else size * times for size, times in zip(given.shape, multiples, strict=True)
+        UNKNOWN if UNKNOWN in (size, times) else size * times
+        for size, times in zip(given.shape, multiples, strict=True)
     )
     values: Values = None
     if given.values is not None and len(shape) == 1 and 0 <= shape[0] <= MAX_ELEMENTS:

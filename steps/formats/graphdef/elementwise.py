@@ -98,7 +98,7 @@ _UNARY: Final[dict[str, Callable[[float], Number]]] = {
 def _arithmetic(call: Call) -> Sequence[Known]:
     given = call[0]
     function = _UNARY[call.node.op]
-    return (Known(given.shape, _each(lambda value: function(value), given.values)),)
+    return (Known(given.shape, _each(function, given.values)),)
 
 
 def _each(function: Callable[[float], Number], values: Values) -> Values:
@@ -139,9 +139,7 @@ def _binary(call: Call) -> Sequence[Known]:
     left, right = (values * total if len(values) == 1 else values for values in (a.values, b.values))
     if len(left) != len(right):
         return (Known(shape),)
-    values = tuple(
-        None if x is None or y is None else _safe(function, x, y) for x, y in zip(left, right, strict=True)
-    )
+    values = tuple(None if x is None or y is None else _safe(function, x, y) for x, y in zip(left, right, strict=True))
     return (Known(shape, values),)
 
 
@@ -162,7 +160,9 @@ def _each_same(call: Call) -> Sequence[Known]:
 def _select(call: Call) -> Sequence[Known]:
     """Choose between two tensors; the old operator's condition may be a vector of rows."""
     condition, yes, no = call[0], call[1], call[2]
-    shape = broadcast(condition.shape, yes.shape, no.shape) if call.node.op == "SelectV2" else merge(yes.shape, no.shape)
+    shape = (
+        broadcast(condition.shape, yes.shape, no.shape) if call.node.op == "SelectV2" else merge(yes.shape, no.shape)
+    )
     if condition.values is not None and len(condition.values) == 1 and condition.values[0] is not None:
         chosen = yes if condition.values[0] else no
         if chosen.shape == shape:
@@ -195,4 +195,7 @@ def _reduce(call: Call) -> Sequence[Known]:
     complete = given.values is not None and len(whole) == len(given.values)
     if function is None or not complete or shape not in ((), (1,)) or len(given.shape or ()) > 1 or not axes:
         return (Known(shape),)
-    return (Known(shape, (_safe(function, whole),)),)
+    try:
+        return (Known(shape, (function(whole),)),)
+    except (ArithmeticError, ValueError):
+        return (Known(shape),)

@@ -21,7 +21,7 @@ class Output(NamedTuple):
     name: str
     dtype: int
     attribute: str
-    count: str
+    counter: str
     listed: bool
 
 
@@ -36,7 +36,7 @@ def outputs_of(node: Node) -> list[tuple[str, int]] | None:
             outputs += [(argument.name, dtype) for dtype in node.dtypes(argument.attribute)[:MAX_OUTPUTS]]
             continue
         dtype = (node.dtype(argument.attribute) if argument.attribute else None) or argument.dtype
-        repeat = min(max(node.integer(argument.count) or 0, 0), MAX_OUTPUTS) if argument.count else 1
+        repeat = min(max(node.integer(argument.counter) or 0, 0), MAX_OUTPUTS) if argument.counter else 1
         outputs += [(argument.name, dtype)] * repeat
     return outputs
 

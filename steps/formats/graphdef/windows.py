@@ -140,7 +140,9 @@ def _patches(
     if len(strides) != 4 or len(rates) != 4 or min((*strides, *rates)) < 1:
         raise ShapeMismatchError("strides and rates are of rank 4 and positive")
     if call.text("padding", "VALID") == "SAME":
-        return [size if size == UNKNOWN else -(-size // step) for size, step in zip(given[1:3], strides[1:3], strict=True)]
+        return [
+            size if size == UNKNOWN else -(-size // step) for size, step in zip(given[1:3], strides[1:3], strict=True)
+        ]
     return [
         slide(size, window, stride=step, dilation=rate)
         for size, window, step, rate in zip(given[1:3], windows, strides[1:3], rates[1:3], strict=True)

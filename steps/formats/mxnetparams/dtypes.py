@@ -146,11 +146,9 @@ class InferredTypes:
             self._rank(node, at)
         elif node.op.startswith("_npi_") and operator.removesuffix("scalar") in _COMPARISONS:
             self._settle(output, "bool")
-        elif operator in RULES:
+        elif operator in RULES or node.op == "_foreach":
             self._share(node, at, operator)
         else:
-            self._open.add(output)
-        if operator not in RULES:
             self._open.add(output)
 
     def _rank(self, node: Node, at: int) -> None:

@@ -31,7 +31,7 @@ _LISTS: Final = {
 }
 #: Operators without a list that have two or more outputs, were it only hidden ones.
 _NUMBERED: Final = frozenset({
-    *("slicechannel", "split", "splitv2", "arraysplit", "topk", "moments", "ctcloss", "boxnms", "boxnonmaximumsuppression"),
+    *("slicechannel", "split", "splitv2", "arraysplit", "sort", "moments", "ctcloss", "boxnms", "boxnonmaximumsuppression"),
     *("bipartitematching", "boxencode", "quantize", "quantizev2", "requantize", "ampmulticast", "histogram"),
     *("linalggelqf", "linalgsyevd", "linalgslogdet", "foreach", "whileloop", "cond"),
 })
@@ -61,6 +61,9 @@ def _is_numbered(node: Node, operator: str) -> bool:
     if node.op in ("_foreach", "_while_loop", "_cond"):
         # A loop counts what its body returns.
         return _outputs_of(node) != 1
+    if operator == "topk":
+        # Values come with indices behind them, hidden or not.
+        return node.attributes.get("ret_typ", "indices") in ("value", "both")
     return operator in _NUMBERED
 
 

@@ -30,9 +30,11 @@ def _detect(call: Call) -> None:
 
 def _match_targets(call: Call) -> None:
     anchors, labels = call.expect(0, (1, UNKNOWN, 4)), call.expect(1, (UNKNOWN,) * 3)
-    number, batch = anchors[1] if anchors else UNKNOWN, labels[0] if labels else UNKNOWN
+    scores = call.expect(2, (labels[0] if labels else UNKNOWN, UNKNOWN, anchors[1] if anchors else UNKNOWN))
+    batch, _, number = scores or (UNKNOWN,) * 3
+    call.expect(0, (1, number, 4))
     for index in (0, 1):
-        call.give((batch, count((number, 4)), ), index)
+        call.give((batch, count((number, 4))), index)
     call.give((batch, number), 2)
 
 
@@ -61,12 +63,18 @@ def _match(call: Call) -> None:
 
 
 def _pool_regions(call: Call) -> None:
-    data, regions = call.expect(0, (UNKNOWN,) * 4), call.input(1)
+    data, regions = call.expect(0, (UNKNOWN,) * 4), call.expect(1, (UNKNOWN, UNKNOWN))
     height, width = (call.integers("pooled_size") or (UNKNOWN, UNKNOWN))[:2]
     channels = data[1] if data else UNKNOWN
     if call.flag("position_sensitive") and channels != UNKNOWN:
         channels //= max(height * width, 1)
     call.give((regions[0] if regions else UNKNOWN, channels, height, width))
+
+
+def _pool_boxes(call: Call) -> None:
+    """Regions of five numbers: the image's index and four corners."""
+    call.expect(1, (UNKNOWN, 5))
+    _pool_regions(call)
 
 
 def _pool_sensitive(call: Call) -> None:
@@ -119,8 +127,8 @@ RULES: Final[dict[str, Rule]] = {
     "boxdecode": _decode,
     "boxencode": _encode,
     "bipartitematching": _match,
-    "roipooling": _pool_regions,
-    "roialign": _pool_regions,
+    "roipooling": _pool_boxes,
+    "roialign": _pool_boxes,
     "rroialign": _pool_regions,
     "psroipooling": _pool_sensitive,
     "deformablepsroipooling": _pool_sensitive,

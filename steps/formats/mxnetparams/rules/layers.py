@@ -225,7 +225,8 @@ def _leak(call: Call) -> None:
         # One slope serves all channels, or each has its own.
         if slope is not None and len(slope) == 1 and slope[0] > 1:
             call.expect(0, (UNKNOWN, slope[0], *(UNKNOWN,) * (len(data) - 2)))
-            call.tie(0)
+            data = call.tie(0)
+    call.give(data, 1)
 
 
 def _embed(call: Call) -> None:

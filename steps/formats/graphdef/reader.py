@@ -1,0 +1,170 @@
+"""The signature of a frozen graph.
+
+Inputs are the placeholders; a placeholder with a default has a value of its own and is none. Outputs are the nodes
+that no other reads. A control edge reads as well (the pivots of conditions are read by nothing else), unless it
+comes from a node that yields nothing and only groups others. Nodes without outputs, placeholders and assignments
+are no outputs. ``layers`` counts the nodes of the main graph by operator.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from klever.steps.encodings.protobuf import Message, fields, signed
+from klever.steps.encodings.tensorflow import Function, Node, Part, dtype_name
+from klever.steps.errors import LimitExceededError, MalformedModelError
+from klever.steps.files import ModelFiles, opened
+from klever.steps.formats.graphdef import is_text
+from klever.steps.formats.graphdef.call import Known
+from klever.steps.formats.graphdef.inference import Graph
+from klever.steps.formats.graphdef.operators import outputs_of
+from klever.steps.formats.interface import Reading
+from klever.steps.model.signature import Signature, Tensor
+
+#: A defence: the largest published frozen graphs hold a tenth of it.
+MAX_NODES: Final = 200_000
+
+_INPUTS: Final = frozenset({"Placeholder", "PlaceholderV2"})
+_VARIABLES: Final = frozenset({"VarHandleOp", "Variable", "VariableV2"})
+_NO_OUTPUTS: Final = frozenset(
+    {"PlaceholderWithDefault", "Assign", "AssignAdd", "AssignSub", "RestoreV2", "Restore", "MergeSummary", *_INPUTS}
+)
+
+
+@dataclass
+class _Contents:
+    """A GraphDef's parts."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    functions: dict[str, Function] = field(default_factory=dict)
+    producer: int = 0
+
+
+def read_model(files: ModelFiles, path: str, author: Signature | None) -> Reading:
+    """Read the signature of the graph at ``path``.
+
+    ``author`` tells the shapes of placeholders of unknown rank, for what follows from them. Raises
+    `MalformedModelError` and `LimitExceededError`.
+    """
+    if is_text(files.head(path)):
+        raise MalformedModelError(f"{path} is a graph in text form", next_step="save it in binary form")
+    contents = _Contents()
+    with opened(files, path) as source:
+        for number, value in Message.of(source):
+            _take(contents, number, value)
+    if not contents.nodes:
+        raise MalformedModelError(f"{path} holds no graph: it has no nodes")
+    told = {tensor.name.removesuffix(":0"): tensor for tensor in (author.inputs if author else None) or ()}
+    graph = Graph(
+        contents.nodes.values(),
+        contents.functions,
+        producer=contents.producer,
+        given=_given(contents, told),
+    )
+    notes: list[str] = []
+    # Without the author's word: what the file itself says of its inputs.
+    stated = Graph(contents.nodes.values(), contents.functions, producer=contents.producer)
+    inputs = [_tensor(name, stated.infer(name)) for name in _inputs(contents.nodes)]
+    outputs = [_tensor(name, graph.infer(name)) for name in _outputs(contents, notes)]
+    notes += _notes(contents, inputs, outputs)
+    return Reading(
+        Signature(
+            inputs=tuple(inputs),
+            outputs=tuple(outputs),
+            layers=dict(sorted(Counter(node.op for node in contents.nodes.values()).items())),
+        ),
+        notes=tuple(notes),
+        facts=_facts(contents),
+    )
+
+
+def _take(contents: _Contents, number: int, value: int | Part) -> None:
+    """Take one field of a GraphDef: nodes (1), library (2), versions (4)."""
+    if isinstance(value, int):
+        return
+    if number == 1:
+        node = Node.read(value)
+        if node.name in contents.nodes:
+            raise MalformedModelError(f"two nodes of the graph are named {node.name!r}")
+        contents.nodes[node.name] = node
+    elif number == 2:
+        for kind, content in fields(value):
+            if kind == 1 and not isinstance(content, int):
+                function = Function.read(content)
+                contents.functions[function.name] = function
+    elif number == 4:
+        for kind, version in fields(value):
+            if kind == 1 and isinstance(version, int):
+                contents.producer = signed(version)
+    if len(contents.nodes) > MAX_NODES:
+        raise LimitExceededError(f"the graph holds more than {MAX_NODES} nodes")
+
+
+def _given(contents: _Contents, told: Mapping[str, Tensor]) -> dict[str, Known]:
+    """Return the author's shapes of placeholders of which the file does not even tell the rank."""
+    stated = Graph(contents.nodes.values(), contents.functions, producer=contents.producer)
+    return {
+        name: Known(told[name].shape)
+        for name in _inputs(contents.nodes)
+        if name in told and stated.infer(name).shape is None
+    }
+
+
+def _tensor(name: str, known: Known) -> Tensor:
+    return Tensor(name=name, dtype=dtype_name(known.dtype), shape=known.shape)
+
+
+def _inputs(nodes: Mapping[str, Node]) -> Iterable[str]:
+    return (name for name, node in nodes.items() if node.op in _INPUTS)
+
+
+def _outputs(contents: _Contents, notes: list[str]) -> list[str]:
+    """Return the nodes that no other reads."""
+    silent = {name for name, node in contents.nodes.items() if _yields(contents, node) == 0}
+    read: set[str] = set()
+    for node in contents.nodes.values():
+        for given in node.inputs:
+            control = given.startswith("^")
+            if not control or node.name not in silent:
+                read.add(given.removeprefix("^").partition(":")[0])
+    names = []
+    for name, node in contents.nodes.items():
+        if name in read or name in silent or node.op in _NO_OUTPUTS:
+            continue
+        names.append(name)
+        more = _yields(contents, node)
+        if more > 1:
+            notes.append(f"output {name} yields {more} tensors; {name} is the first, {name}:1 the next")
+    return names
+
+
+def _yields(contents: _Contents, node: Node) -> int:
+    """Return how many tensors a node yields; one, for an operator that nobody here knows."""
+    if node.op in contents.functions:
+        return len(contents.functions[node.op].results)
+    outputs = outputs_of(node)
+    return 1 if outputs is None else len(outputs)
+
+
+def _notes(contents: _Contents, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> Iterable[str]:
+    if not inputs:
+        yield "the graph has no placeholder, so no input"
+    if not outputs:
+        yield "every node of the graph is read by another, so none is an output"
+    if variables := [node.name for node in contents.nodes.values() if node.op in _VARIABLES]:
+        yield f"the graph is not frozen: {len(variables)} variables, the first {variables[0]}, have no value in it"
+    for tensor in outputs:
+        if tensor.shape is None:
+            yield f"the shape of output {tensor.name} does not follow from the graph"
+    unknown = sorted(
+        {node.op for node in contents.nodes.values() if outputs_of(node) is None and node.op not in contents.functions}
+    )
+    if unknown:
+        yield f"operators that TensorFlow itself does not have: {', '.join(unknown[:16])}"
+
+
+def _facts(contents: _Contents) -> dict[str, Any]:
+    inside = Counter(node.op for function in contents.functions.values() for node in function.nodes)
+    facts = {"producerVersion": contents.producer, "functionOperators": dict(sorted(inside.items()))}
+    return {name: fact for name, fact in facts.items() if fact}

@@ -1,0 +1,191 @@
+"""Shape inference over models: calls in order of their dependencies, nested models within."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from klever.steps.errors import LimitExceededError, MalformedModelError
+from klever.steps.kerasconfig.document import MAX_DIMENSION, MAX_RANK, ConfigError, as_shape
+from klever.steps.kerasconfig.graph import Graph, Reference, read_graph, references, resolve
+from klever.steps.kerasconfig.layer import Call, Layer, Spec, numpy_dtype, tensors
+from klever.steps.kerasconfig.rules import LAYERS
+from klever.steps.kerasconfig.rules.operations import rule_for_operation
+from klever.steps.model.shapes import ShapeMismatchError, merge
+
+#: Models are nested a few levels deep.
+_MAX_NESTING: Final = 24
+#: Calls in all models together, the nested counted each time that other shapes meet them.
+_MAX_CALLS: Final = 100_000
+#: Classes of layers that call one function of TensorFlow.
+_FUNCTION_LAYERS: Final = frozenset({"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"})
+
+
+class Inference:
+    """Works out what the layers of one configuration return; keeps what it found for models called again."""
+
+    def __init__(self) -> None:
+        self._calls = _MAX_CALLS
+        self._depth = 0
+        self._graphs: dict[int, Graph] = {}
+        self._known: dict[tuple[int, tuple[Spec, ...]], tuple[Spec, ...]] = {}
+        #: One sentence for each layer whose output could not be worked out although its rule is known.
+        self.notes: dict[str, str] = {}
+
+    def graph(self, layer: Layer) -> Graph:
+        """Return a functional model's graph, read once."""
+        key = id(layer.config)
+        if key not in self._graphs:
+            self._graphs[key] = read_graph(layer.config)
+        return self._graphs[key]
+
+    def functional(self, layer: Layer, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
+        """Return a functional model's outputs for ``inputs`` in its own order."""
+        graph = self.graph(layer)
+        results: dict[tuple[str, int], tuple[Spec, ...]] = {}
+        given = dict(zip((reference.layer for reference in graph.inputs), inputs, strict=False))
+        for name, inner in graph.layers.items():
+            if inner.is_input or name in given:
+                results[name, 0] = (given.get(name) or declared(inner),)
+        for output in graph.outputs:
+            self._work_out(graph, graph.node_of(output), results)
+        return tuple(_pick(graph, results, output) for output in graph.outputs)
+
+    def sequential(self, layers: Sequence[Layer], first: object) -> tuple[Spec, ...]:
+        """Return what a chain of layers makes of its input."""
+        value: object = first
+        results: tuple[Spec, ...] = tuple(tensors(first))
+        for layer in layers:
+            if not layer.is_input:
+                results = self.call(layer, Call([value], {}, self.call))
+                value = results[0] if len(results) == 1 else list(results)
+        return results
+
+    def call(self, layer: Layer, call: Call) -> tuple[Spec, ...]:
+        """Return what one call of a layer returns; nothing is known of the output where no rule applies."""
+        self._calls -= 1
+        if self._calls < 0:
+            raise LimitExceededError(f"the Keras model makes more than {_MAX_CALLS} calls of layers")
+        try:
+            if layer.is_model:
+                results = self._nested(layer, call)
+            else:
+                results = self._by_rule(layer, call)
+        except (ConfigError, ShapeMismatchError) as error:
+            self.notes.setdefault(
+                layer.name, f"the output of layer {layer.name} ({layer.class_name}) is not known: {error}"
+            )
+            results = (Spec(),)
+        return tuple(spec if _is_sane(spec) else Spec(None, spec.dtype) for spec in results)
+
+    def _by_rule(self, layer: Layer, call: Call) -> tuple[Spec, ...]:
+        if layer.is_foreign:
+            rule = None
+        elif layer.class_name in _FUNCTION_LAYERS or layer.is_operation:
+            rule = rule_for_operation(layer)
+        else:
+            rule = LAYERS.get(layer.class_name)
+        if rule is None:
+            return (Spec(),)
+        if self._depth > _MAX_NESTING:
+            raise LimitExceededError("the Keras model nests layers too deeply")
+        self._depth += 1
+        try:
+            result = rule(layer, call)
+        finally:
+            self._depth -= 1
+        return (result,) if isinstance(result, Spec) else tuple(result)
+
+    def _nested(self, layer: Layer, call: Call) -> tuple[Spec, ...]:
+        if self._depth > _MAX_NESTING:
+            raise LimitExceededError("the Keras model nests models too deeply")
+        key = (id(layer.config), call.specs)
+        if key not in self._known:
+            self._depth += 1
+            if layer.is_functional:
+                inner = self.graph(layer)
+                wanted = [declared(inner.layers[ref.layer]) for ref in inner.inputs if ref.layer in inner.layers]
+                self._known[key] = self.functional(layer, _fit(call, wanted))
+            else:
+                self._known[key] = self.sequential(sequential_layers(layer), call.args[0] if call.args else None)
+            self._depth -= 1
+        return self._known[key]
+
+    def _work_out(
+        self, graph: Graph, wanted: tuple[str, int], results: dict[tuple[str, int], tuple[Spec, ...]]
+    ) -> None:
+        """Compute a call after all that it depends on, without recursion: graphs are thousands of calls deep."""
+        stack, opened = [wanted], set()
+        while stack:
+            name, index = stack[-1]
+            if stack[-1] in results:
+                stack.pop()
+                continue
+            calls = graph.calls[name]
+            if not calls:
+                results[stack.pop()] = (Spec(),)
+                continue
+            node = calls[index]
+            needed = {graph.node_of(reference) for reference in references([node.args, node.kwargs])}
+            missing = [key for key in needed if key not in results]
+            if not missing:
+                args = resolve(node.args, lambda reference: _pick(graph, results, reference))
+                kwargs = resolve(node.kwargs, lambda reference: _pick(graph, results, reference))
+                results[stack.pop()] = self.call(graph.layers[name], Call(args, kwargs, self.call))
+            elif stack[-1] in opened:
+                raise MalformedModelError(f"the Keras model's layers form a cycle through {name!r:.80}")
+            else:
+                opened.add(stack[-1])
+                stack.extend(missing)
+
+
+def declared(layer: Layer) -> Spec:
+    """Return what an input layer, or the first of an old sequential model, says of its input."""
+    config = layer.config
+    shape = as_shape(config.get("batch_input_shape", config.get("batch_shape")))
+    if shape is None and (shape := as_shape(config.get("input_shape"))) is not None:
+        shape = (-1, *shape)
+    dtype = numpy_dtype(config.get("dtype") or config.get("input_dtype"))
+    return Spec(shape, dtype or "float32")
+
+
+def sequential_layers(model: Layer) -> list[Layer]:
+    """Return the layers of a sequential model; raises `MalformedModelError` where one is no object."""
+    entries = model.config.get("layers")
+    layers = []
+    for entry in entries if isinstance(entries, list) else ():
+        if not isinstance(entry, dict):
+            raise MalformedModelError("the Keras model has a layer that is not a JSON object")
+        layers.append(Layer(entry))
+    return layers
+
+
+def _pick(graph: Graph, results: dict[tuple[str, int], tuple[Spec, ...]], reference: Reference) -> Spec:
+    """Return the tensor that a reference means, with what Keras 3 noted about it, which outweighs inference."""
+    node = graph.node_of(reference)
+    outputs = results.get(node, ())
+    spec = outputs[reference.tensor] if 0 <= reference.tensor < len(outputs) else Spec()
+    fact = graph.facts.get(Reference(*node, reference.tensor))
+    if fact is None:
+        return spec
+    try:
+        return Spec(merge(spec.shape, fact.shape), fact.dtype or spec.dtype)
+    except ShapeMismatchError:
+        return fact
+
+
+def _fit(call: Call, wanted: Sequence[Spec]) -> list[Spec]:
+    """Return the tensors of a call as a nested model takes them: cast to what its inputs declare."""
+    given = [*call.specs, *tensors([list(call.args[1:]), dict(call.kwargs)])]
+    fitted = []
+    for index, want in enumerate(wanted):
+        have = given[index] if index < len(given) else Spec()
+        try:
+            shape = merge(have.shape, want.shape)
+        except ShapeMismatchError:
+            shape = have.shape
+        fitted.append(Spec(shape, want.dtype or have.dtype))
+    return fitted
+
+
+def _is_sane(spec: Spec) -> bool:
+    """Whether a shape could be stored at all; repeated multiplication must not grow without bound."""
+    return spec.shape is None or (len(spec.shape) <= MAX_RANK and all(-1 <= size <= MAX_DIMENSION for size in spec.shape))
