@@ -4,6 +4,15 @@ from pathlib import Path
 
 import pytest
 
+# Fixtures of real registries, for every folder of tests.
+from registries import (  # noqa: F401
+    registry,
+    registry_version,
+    start_registry,
+    tls_registry,
+    token_registry,
+)
+
 ROOT = Path(__file__).resolve().parent.parent
 #: A larger corpus of models with oracles, where the checkout has one beside it.
 SHARED = ROOT.parent / "shared"

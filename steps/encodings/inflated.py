@@ -79,7 +79,7 @@ class Inflated:
             gone = min(len(self._window), offset - self._base)
             del self._window[:gone]
             self._base += gone
-            if self._base == offset and len(self._window) >= length or not self._inflate():
+            if (self._base == offset and len(self._window) >= length) or not self._inflate():
                 return bytes(self._window[:length]) if self._base == offset else b""
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from math import prod
 from typing import TYPE_CHECKING, Final
 
 from klever.steps.encodings.inflated import inflate
-from klever.steps.encodings.pickle import Blob, Budget, Global, Object, Pickle, Value, read_pickle
+from klever.steps.encodings.pickle import Budget, Global, Object, Pickle, Value, read_pickle
 from klever.steps.encodings.stream import Stream
 from klever.steps.errors import LimitExceededError, MalformedModelError
 
@@ -27,6 +27,8 @@ MAX_CONTENT_BYTES: Final = 16 << 10
 MAX_NESTING: Final = 16
 _MAX_RANK: Final = 64
 
+#: Where an estimator's class stands at the latest: behind PROTO, FRAME and, in protocol 0, the reconstructor.
+_FIRST_GLOBAL_BYTES: Final = 64
 _WRAPPERS: Final = ("NumpyArrayWrapper",)
 _CODE: Final = re.compile(r"[<>|=]?([a-zA-Z?])(\d*)")
 #: dtype codes (kind and bytes) to numpy names.
@@ -77,6 +79,12 @@ def read_joblib(source: "Source") -> tuple[Pickle, tuple[Global, ...]]:
     Raises a `ModelError` as `read_pickle` and `inflate` do.
     """
     return _Reader(Stream(inflate(source))).read()
+
+
+def begins_with_estimator(head: bytes) -> bool:
+    """Tell from the beginning of a pickle whether its first global is a class of scikit-learn's."""
+    # A dictionary or a module that merely contains an estimator names others before.
+    return 0 <= head.find(b"sklearn") < _FIRST_GLOBAL_BYTES
 
 
 class _Reader:
@@ -153,8 +161,8 @@ def scalar_of(value: Value) -> Value:
         content = _bytes(value.args[1]) if dtype is not None else None
         if isinstance(content, bytes) and dtype is not None and len(content) == dtype.width:
             if dtype.kind in "iu":
-                order = "big" if dtype.order == ">" else "little"
-                return int.from_bytes(content, order, signed=dtype.kind == "i")
+                content = content[::-1] if dtype.order == ">" else content
+                return int.from_bytes(content, "little", signed=dtype.kind == "i")
             if dtype.kind == "f" and dtype.width in (4, 8):
                 return struct.unpack(("<" if dtype.order != ">" else ">") + "fd"[dtype.width == 8], content)[0]
     return value
@@ -189,11 +197,11 @@ def _array(dtype: Value, shape: Value, content: Value) -> Array | None:
 def _bytes(value: Value) -> bytes | None:
     """Return bytes, which protocol 2 of Python 3 writes as ``_codecs.encode(text, "latin1")``."""
     if isinstance(value, Object) and isinstance(value.function, Global):
-        if value.function.name in ("encode", "bytearray", "bytes") and value.args:
-            value = value.args[0]
+        is_bytes = value.function.name in ("encode", "bytearray", "bytes") and len(value.args) > 0
+        value = value.args[0] if is_bytes else None
     if isinstance(value, str):
         return value.encode("latin-1", "replace")
-    return value if isinstance(value, bytes) and not isinstance(value, Blob) else None
+    return value if isinstance(value, bytes) else None
 
 
 def _shape(value: Value) -> tuple[int, ...] | None:

@@ -126,9 +126,7 @@ class Pickle:
 AfterBuild: TypeAlias = Callable[[Object], None]
 
 
-def read_pickle(
-    stream: Stream, *, after_build: AfterBuild | None = None, budget: Budget | None = None
-) -> Pickle:
+def read_pickle(stream: Stream, *, after_build: AfterBuild | None = None, budget: Budget | None = None) -> Pickle:
     """Run the pickle at the stream's position up to its STOP, symbolically.
 
     ``budget`` is shared by pickles nested in one file. Raises `MalformedModelError` for what unpickling would
@@ -230,9 +228,7 @@ class _Machine:
     def int_line(self) -> None:
         text = self.number_line()
         try:
-            self.stack.append(
-                {"00": False, "01": True}[text] if text in ("00", "01") else int(text.rstrip("L"))
-            )
+            self.stack.append({"00": False, "01": True}[text] if text in ("00", "01") else int(text.rstrip("L")))
         except ValueError:
             raise self._malformed(f"{text[:20]!r} is no integer") from None
 
@@ -384,9 +380,7 @@ class _Machine:
 
     def persistent_line(self) -> None:
         line = self.line()
-        self.push_new(
-            Persistent(line.decode("utf-8", "backslashreplace") if isinstance(line, bytes) else line)
-        )
+        self.push_new(Persistent(line.decode("utf-8", "backslashreplace") if isinstance(line, bytes) else line))
 
     # The memo
 

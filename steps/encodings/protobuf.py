@@ -74,7 +74,9 @@ class Message:
         """Return the content; raises `LimitExceededError` above ``limit`` bytes."""
         length = self.end - self.start
         if length > limit:
-            raise LimitExceededError(f"a protobuf field of {length} bytes is longer than the {limit} that its kind may be")
+            raise LimitExceededError(
+                f"a protobuf field of {length} bytes is longer than the {limit} that its kind may be"
+            )
         data = self._source.read_at(self.start, length)
         if len(data) < length:
             raise TruncatedModelError(f"the file ends inside a protobuf field at offset {self.start}")
@@ -116,7 +118,9 @@ class Message:
                 yield number, int.from_bytes(window.take(position, width), "little")
                 position += width
             else:
-                raise MalformedModelError(f"protobuf wire type {kind} of field {number} at offset {position} is not in use")
+                raise MalformedModelError(
+                    f"protobuf wire type {kind} of field {number} at offset {position} is not in use"
+                )
 
     def varints(self) -> Iterator[int]:
         """Yield a packed repeated field's varints (unsigned; see `signed`)."""

@@ -78,9 +78,7 @@ class Stream:
             )
         self._refill(length)
         if len(self._buffer) < length:
-            raise TruncatedModelError(
-                f"the file ends at offset {self._base + len(self._buffer)}, inside a value"
-            )
+            raise TruncatedModelError(f"the file ends at offset {self._base + len(self._buffer)}, inside a value")
 
     def _refill(self, length: int) -> None:
         """Make the buffer start at the position and hold ``length`` bytes if there are so many."""

@@ -61,7 +61,9 @@ MAX_RANK: Final = 254
 #: Constants of more elements are not looked at: they are weights, not shapes.
 MAX_ELEMENTS: Final = 64
 #: Attributes longer than this, in bytes, are not kept; only the type and shape of a constant are.
-_ATTRIBUTE_BYTES: Final = 16 << 10
+_ATTRIBUTE_BYTES: Final = 4 << 10
+#: A defence: the checkpoint operators of the largest published models have a tenth of it.
+_MAX_INPUTS: Final = 100_000
 
 #: TensorProto's fields of single values: DataType to field number and struct code; varints without a code.
 _VALUE_FIELDS: Final = {
@@ -89,9 +91,7 @@ def _decode_shape(data: bytes) -> Shape:
     for number, value in decode(data):
         if number == 2 and isinstance(value, bytes):
             # Proto3 leaves out a size of zero.
-            size = next(
-                (content for field, content in decode(value) if field == 1 and isinstance(content, int)), 0
-            )
+            size = next((content for field, content in decode(value) if field == 1 and isinstance(content, int)), 0)
             sizes.append(max(signed(size), UNKNOWN))
         elif number == 3:
             unknown = bool(value)
@@ -146,11 +146,7 @@ def _read_values(dtype: int, size: int, content: dict[int, list[int | Part]]) ->
     values: list[Number] = []
     for item in content.get(field, ()):
         if isinstance(item, int):
-            bits = (
-                item
-                if not code
-                else struct.unpack(f"<{code}", item.to_bytes(struct.calcsize(code), "little"))[0]
-            )
+            bits = item if not code else struct.unpack(f"<{code}", item.to_bytes(struct.calcsize(code), "little"))[0]
             values.append(signed(bits) if isinstance(bits, int) else bits)
         elif isinstance(item, bytes) and code:
             values += struct.unpack(f"<{len(item) // struct.calcsize(code)}{code}", item)
@@ -179,6 +175,23 @@ def _varints(data: bytes) -> Iterator[int]:
         yield signed(value & 0xFFFFFFFFFFFFFFFF)
 
 
+@lru_cache(maxsize=1024)
+def _decode_entry(entry: bytes) -> tuple[str, bytes]:
+    """Return name and encoded value of an attribute; the same few occur all over a graph."""
+    pair = {number: value for number, value in decode(entry) if isinstance(value, bytes)}
+    return pair.get(1, b"").decode("utf-8", "backslashreplace"), pair.get(2, b"")
+
+
+@lru_cache(maxsize=1024)
+def _decode_attribute(data: bytes, field: int) -> int | bytes | None:
+    """Return an AttrValue's content of one kind."""
+    value: int | bytes | None = None
+    for number, content in decode(data):
+        if number == field:
+            value = content
+    return value
+
+
 class Node:
     """A NodeDef. Attributes are decoded when they are asked for; those that are absent read as None."""
 
@@ -205,6 +218,8 @@ class Node:
             elif number == 2:
                 node.op = text(value)
             elif number == 3:
+                if len(node.inputs) >= _MAX_INPUTS:
+                    raise LimitExceededError(f"a node reads more than {_MAX_INPUTS} others")
                 node.inputs.append(text(value))
             elif number == 5:
                 node._take(value)
@@ -226,21 +241,18 @@ class Node:
     def attributes(self) -> dict[str, bytes]:
         """Attribute names to their encoded AttrValues."""
         if self._attributes is None:
-            self._attributes = {}
-            for entry in self._entries:
-                pair = {number: value for number, value in decode(entry) if isinstance(value, bytes)}
-                self._attributes[pair.get(1, b"").decode("utf-8", "backslashreplace")] = pair.get(2, b"")
+            self._attributes = dict(map(_decode_entry, self._entries))
         return self._attributes
+
+    def mentions(self, name: bytes) -> bool:
+        """Tell whether an attribute may be there, without decoding any: a cheap question before a dear one."""
+        return any(name in entry for entry in self._entries)
 
     def _value(self, name: str, field: int) -> int | bytes | None:
         data = self.attributes.get(name)
         if data is None:
             return None
-        value: int | bytes | None = None
-        for number, content in decode(data):
-            if number == field:
-                value = content
-        return value
+        return _decode_attribute(data, field)
 
     def integer(self, name: str) -> int | None:
         """Return an ``int``; zero where it is left out of an attribute that is there."""
@@ -292,9 +304,7 @@ class Node:
                     yield _function_name(value)
                 elif number == 1 and isinstance(value, bytes):
                     yield from (
-                        _function_name(item)
-                        for field, item in decode(value)
-                        if field == 9 and isinstance(item, bytes)
+                        _function_name(item) for field, item in decode(value) if field == 9 and isinstance(item, bytes)
                     )
 
     def _list(self, name: str) -> Iterator[tuple[int, int | bytes]]:
@@ -323,9 +333,7 @@ class Node:
         if name not in self.attributes:
             return None
         return tuple(
-            _decode_shape(value)
-            for number, value in self._list(name)
-            if number == 7 and isinstance(value, bytes)
+            _decode_shape(value) for number, value in self._list(name) if number == 7 and isinstance(value, bytes)
         )
 
 
@@ -374,17 +382,13 @@ class Function:
             elif number == 3:
                 nodes.append(Node.read(value))
             elif number == 4:
-                pair = {
-                    field: text(content) for field, content in fields(value) if not isinstance(content, int)
-                }
+                pair = {field: text(content) for field, content in fields(value) if not isinstance(content, int)}
                 returns[pair.get(1, "")] = pair.get(2, "")
         return cls(name, tuple(arguments), tuple(results), tuple(nodes), returns)
 
 
 def _first_text(part: Part) -> str:
-    return next(
-        (text(value) for number, value in fields(part) if number == 1 and not isinstance(value, int)), ""
-    )
+    return next((text(value) for number, value in fields(part) if number == 1 and not isinstance(value, int)), "")
 
 
 #: NodeDef's fields to their wire types.

@@ -1,8 +1,8 @@
 """MLflow: a directory whose ``MLmodel`` file declares the signature.
 
-The directory also holds the model in a flavour of its own (``model.pkl``, ``data/``); those files travel along and are
-not read. The definition: https://mlflow.org/docs/latest/ml/model/ and ``mlflow.types.schema``, whose JSON
-stands as text inside the YAML.
+The directory also holds the model in a flavour of its own (``model.pkl``, ``data/``); those files
+travel along and are not read. The definition: https://mlflow.org/docs/latest/ml/model/ and
+``mlflow.types.schema``, whose JSON stands as text inside the YAML.
 """
 
 import json
@@ -18,9 +18,9 @@ from klever.steps.model.signature import Signature, Tensor
 
 _FILE: Final = "MLmodel"
 #: Keys that only an ``MLmodel`` has at its outer level; MLflow sorts them, so the first block holds one.
-_KEYS: Final = re.compile(
-    rb"^(?:flavors|artifact_path|mlflow_version|model_uuid|utc_time_created)\s*:", re.MULTILINE
-)
+_KEYS: Final = re.compile(rb"^(?:flavors|artifact_path|mlflow_version|model_uuid|utc_time_created)\s*:", re.MULTILINE)
+#: Columns or tensors of one side; wider tables exist, but not as models.
+_MAX_COLUMNS: Final = 20_000
 #: Dimensions that nested arrays may add up to; numpy has no more.
 _MAX_RANK: Final = 64
 
@@ -62,8 +62,8 @@ class MLflow(Format):
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
         """Read the declared signature.
 
-        A column is a tensor of shape ``[-1]``, an array in it adds a dimension; a tensor keeps its own shape. Those
-        without a name get MLServer's: ``input-0``, ``output-0``. Raises `MalformedModelError` and
+        A column is a tensor of shape ``[-1]``, an array in it adds a dimension; a tensor keeps its own shape.
+        Those without a name get MLServer's: ``input-0``, ``output-0``. Raises `MalformedModelError` and
         `LimitExceededError`.
         """
         del claim, author
@@ -112,13 +112,15 @@ def _load(files: ModelFiles) -> Mapping[str, object]:
 def _missing(files: ModelFiles, flavors: Mapping[str, object]) -> list[str]:
     """Name the paths that flavours point to and that are not there."""
     notes = []
+    present = set(files.sizes)
+    for path in files.sizes:
+        folders = path.split("/")[:-1]
+        present.update("/".join(folders[:depth]) for depth in range(1, len(folders) + 1))
     for name, flavor in flavors.items():
         for key in ("model_path", "pickled_model", "data", "model_data"):
-            path = flavor.get(key) if isinstance(flavor, Mapping) else None
-            if not isinstance(path, str) or not path:
-                continue
-            if not any(known == path or known.startswith(f"{path.rstrip('/')}/") for known in files.sizes):
-                notes.append(f"the flavor {name[:100]!r} points to {path[:200]!r}, which is not there")
+            target = flavor.get(key) if isinstance(flavor, Mapping) else None
+            if isinstance(target, str) and target and target.rstrip("/") not in present:
+                notes.append(f"the flavor {name[:100]!r} points to {target[:200]!r}, which is not there")
     return notes
 
 
@@ -133,6 +135,8 @@ def _schema(value: object, part: str) -> list[Any] | None:
         return None
     if not isinstance(value, list):
         raise MalformedModelError(f"the signature's {part} are not a list")
+    if len(value) > _MAX_COLUMNS:
+        raise LimitExceededError(f"the signature lists more than {_MAX_COLUMNS} {part}")
     return value
 
 
@@ -146,8 +150,8 @@ def _tensors(value: object, part: str) -> tuple[Tensor, ...] | None:
 def _tensor(spec: object, default: str) -> Tensor:
     if not isinstance(spec, Mapping):
         raise MalformedModelError(f"the signature's {default} is not a map")
-    name = spec.get("name")
-    name = default if name is None else str(name)
+    given = spec.get("name")
+    name = default if given is None else str(given)
     if spec.get("type") == "tensor":
         return _numpy_tensor(name, spec.get("tensor-spec"))
     dtype, rank = _column(spec)

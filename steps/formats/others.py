@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from klever.steps.formats.interface import Claim, Format, Reading
+from klever.steps.formats.interface import Claim, Format, Precedence, Reading
 from klever.steps.model.signature import Signature
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ class Others(Format):
     id: ClassVar[str] = "Others"
     framework: ClassVar[str] = "Others"
     needs: ClassVar[str] = "anything"
+    precedence: ClassVar[Precedence] = Precedence.FALLBACK
     unreadable: ClassVar[str] = "no reader knows the format"
 
     def claim(self, files: "ModelFiles") -> Claim | None:

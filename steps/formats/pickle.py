@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from klever.steps.encodings import pickle as opcodes
 from klever.steps.encodings import zip as ziparchive
 from klever.steps.encodings.callables import Risk, describe, judge
+from klever.steps.encodings.joblib import begins_with_estimator, read_joblib
 from klever.steps.encodings.pytorch import Container, recognise
 from klever.steps.encodings.stream import Stream
 from klever.steps.errors import KleverError, MalformedModelError, ModelError, TruncatedModelError
 from klever.steps.files import HEAD_BYTES, BytesSource, ModelFiles, opened
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.interface import Claim, Evidence, Format, Precedence, Reading
 from klever.steps.model.signature import Signature
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Pickle(Format):
     id: ClassVar[str] = "Pickle"
     framework: ClassVar[str] = "Others"
     needs: ClassVar[str] = "anything"
+    precedence: ClassVar[Precedence] = Precedence.FALLBACK
     unreadable: ClassVar[str] = "a pickle is code for the classes that wrote it, and tells no inputs or outputs"
 
     def claim(self, files: ModelFiles) -> Claim | None:
@@ -61,7 +63,7 @@ def _is_pickle(files: ModelFiles, path: str) -> bool:
         except KleverError:
             return False
         return found is not None and found[0] is Container.PICKLE
-    if path.endswith(".joblib") or b"sklearn" in head:
+    if begins_with_estimator(head):
         return False
     if head[:1] == b"\x80":
         return _starts_like_pickle(head, whole=files.sizes[path] <= len(head))
@@ -72,7 +74,7 @@ def _is_pickle(files: ModelFiles, path: str) -> bool:
 def _starts_like_pickle(head: bytes, *, whole: bool) -> bool:
     """Tell whether the head's opcodes are valid up to its end, or up to a STOP."""
     try:
-        opcodes.read_pickle(Stream(BytesSource(head)))
+        read_joblib(BytesSource(head))
     except TruncatedModelError:
         return not whole
     except ModelError:
@@ -80,7 +82,8 @@ def _starts_like_pickle(head: bytes, *, whole: bool) -> bool:
     return True
 
 
-def _read(source: "Source") -> opcodes.Pickle:
+def _read(source: "Source") -> tuple[opcodes.Global, ...]:
+    """Return the globals that loading would import."""
     head = source.read_at(0, HEAD_BYTES)
     if head.startswith(ziparchive.SIGNATURE):
         archive = ziparchive.ZipArchive(source)
@@ -88,17 +91,18 @@ def _read(source: "Source") -> opcodes.Pickle:
         if found is None or found[0] is not Container.PICKLE:
             raise MalformedModelError("the file is a ZIP archive without a pickle of torch.save")
         data = archive.read(f"{found[1]}data.pkl", _MAX_PICKLE_BYTES)
-        return opcodes.read_pickle(Stream(BytesSource(data)))
+        return opcodes.read_pickle(Stream(BytesSource(data))).globals
+    if not head.startswith(_LEGACY):
+        return read_joblib(source)[1]
     stream, budget = Stream(source), opcodes.Budget()
-    if head.startswith(_LEGACY):
-        for _ in range(_LEGACY_HEADERS):
-            opcodes.read_pickle(stream, budget=budget)
-    return opcodes.read_pickle(stream, budget=budget)
+    for _ in range(_LEGACY_HEADERS):
+        opcodes.read_pickle(stream, budget=budget)
+    return opcodes.read_pickle(stream, budget=budget).globals
 
 
-def _describe(path: str, pickle: opcodes.Pickle) -> list[str]:
+def _describe(path: str, named: tuple[opcodes.Global, ...]) -> list[str]:
     dangerous, unknown, known = (
-        [one for one in pickle.globals if judge(one) is risk] for risk in (Risk.DANGEROUS, Risk.UNKNOWN, Risk.KNOWN)
+        [one for one in named if judge(one) is risk] for risk in (Risk.DANGEROUS, Risk.UNKNOWN, Risk.KNOWN)
     )
     notes = []
     if dangerous:

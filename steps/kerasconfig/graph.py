@@ -55,7 +55,9 @@ class Graph:
         """
         layer = self.layers.get(reference.layer)
         if layer is None:
-            raise MalformedModelError(f"the Keras model refers to a layer {reference.layer!r:.80}, which it does not have")
+            raise MalformedModelError(
+                f"the Keras model refers to a layer {reference.layer!r:.80}, which it does not have"
+            )
         last = len(self.calls[reference.layer]) - 1
         return reference.layer, max(0, min(reference.call, last))
 
@@ -106,7 +108,7 @@ class _NodeReader:
     def endpoint(self, item: Sequence[Any]) -> Reference:
         return self._reference(item, counted_from_one=True)
 
-    def _classic(self, data: object, kwargs: dict[str, Any], depth: int = 0) -> Any:  # noqa: ANN401 - nested lists
+    def _classic(self, data: object, kwargs: dict[str, Any], depth: int = 0) -> Any:
         _check_nesting(depth)
         if isinstance(data, Mapping):
             return {key: self._classic(value, kwargs, depth + 1) for key, value in data.items()}
@@ -118,7 +120,7 @@ class _NodeReader:
             return data[2] if data[0] == _CONSTANT else self._reference(data, counted_from_one=True)
         return [self._classic(item, kwargs, depth + 1) for item in data]
 
-    def _tensor_or_constant(self, value: object, depth: int = 0) -> Any:  # noqa: ANN401 - nested lists
+    def _tensor_or_constant(self, value: object, depth: int = 0) -> Any:
         _check_nesting(depth)
         if isinstance(value, Mapping):
             return {key: self._tensor_or_constant(item, depth + 1) for key, item in value.items()}
@@ -128,7 +130,7 @@ class _NodeReader:
             return self._reference(value, counted_from_one=True)
         return [self._tensor_or_constant(item, depth + 1) for item in value]
 
-    def _modern(self, value: object, depth: int = 0) -> Any:  # noqa: ANN401 - nested lists
+    def _modern(self, value: object, depth: int = 0) -> Any:
         _check_nesting(depth)
         if isinstance(value, list):
             return [self._modern(item, depth + 1) for item in value]
@@ -189,7 +191,7 @@ def references(value: object) -> Iterator[Reference]:
             yield from references(item)
 
 
-def resolve(value: object, tensor: Callable[[Reference], Spec]) -> Any:  # noqa: ANN401 - the same structure again
+def resolve(value: object, tensor: Callable[[Reference], Spec]) -> Any:
     """Return arguments with a tensor in place of each reference."""
     if isinstance(value, Reference):
         return tensor(value)

@@ -8,15 +8,14 @@ from klever.steps.kerasconfig.document import MAX_DIMENSION, MAX_RANK, ConfigErr
 from klever.steps.kerasconfig.graph import Graph, Reference, read_graph, references, resolve
 from klever.steps.kerasconfig.layer import Call, Layer, Spec, numpy_dtype, tensors
 from klever.steps.kerasconfig.rules import LAYERS
-from klever.steps.kerasconfig.rules.operations import rule_for_operation
+from klever.steps.kerasconfig.rules.operations import FUNCTION_LAYERS, RECORDED, rule_for_operation
+from klever.steps.kerasconfig.rules.recorded import function_call
 from klever.steps.model.shapes import ShapeMismatchError, merge
 
 #: Models are nested a few levels deep.
 _MAX_NESTING: Final = 24
 #: Calls in all models together, the nested counted each time that other shapes meet them.
 _MAX_CALLS: Final = 100_000
-#: Classes of layers that call one function of TensorFlow.
-_FUNCTION_LAYERS: Final = frozenset({"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"})
 
 
 class Inference:
@@ -65,10 +64,7 @@ class Inference:
         if self._calls < 0:
             raise LimitExceededError(f"the Keras model makes more than {_MAX_CALLS} calls of layers")
         try:
-            if layer.is_model:
-                results = self._nested(layer, call)
-            else:
-                results = self._by_rule(layer, call)
+            results = self._nested(layer, call) if layer.is_model else self._by_rule(layer, call)
         except (ConfigError, ShapeMismatchError) as error:
             self.notes.setdefault(
                 layer.name, f"the output of layer {layer.name} ({layer.class_name}) is not known: {error}"
@@ -79,8 +75,10 @@ class Inference:
     def _by_rule(self, layer: Layer, call: Call) -> tuple[Spec, ...]:
         if layer.is_foreign:
             rule = None
-        elif layer.class_name in _FUNCTION_LAYERS or layer.is_operation:
+        elif layer.class_name in FUNCTION_LAYERS or layer.is_operation:
             rule = rule_for_operation(layer)
+            if layer.class_name == RECORDED:
+                call = function_call(layer, call)
         else:
             rule = LAYERS.get(layer.class_name)
         if rule is None:
@@ -188,4 +186,6 @@ def _fit(call: Call, wanted: Sequence[Spec]) -> list[Spec]:
 
 def _is_sane(spec: Spec) -> bool:
     """Whether a shape could be stored at all; repeated multiplication must not grow without bound."""
-    return spec.shape is None or (len(spec.shape) <= MAX_RANK and all(-1 <= size <= MAX_DIMENSION for size in spec.shape))
+    return spec.shape is None or (
+        len(spec.shape) <= MAX_RANK and all(-1 <= size <= MAX_DIMENSION for size in spec.shape)
+    )

@@ -20,10 +20,13 @@ _MAX_NAMES: Final = 20
 _WRAPPED: Final = ("layer", "backward_layer", "cell", "cells", "layers", "forward_layer")
 #: Classes that hold no code and have no rule of their own.
 _WITHOUT_CODE: Final = frozenset({
-    "Functional", "Model", "Sequential", "Network", "Container", "StackedRNNCells", "LSTMCell", "GRUCell", "SimpleRNNCell",
+    "Functional", "Model", "Sequential", "Network", "Container", "StackedRNNCells", "LSTMCell", "GRUCell",
+    "SimpleRNNCell",
     "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty",
-    "MelSpectrogram", "STFTSpectrogram", "FeatureSpace", "DenseFeatures", "SequenceFeatures", "ConvLSTM2DCell",
-    "AbstractRNNCell", "RandomFourierFeatures", "PeepholeLSTMCell", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer",
+    "MelSpectrogram", "STFTSpectrogram", "FeatureSpace", "DenseFeatures", "SequenceFeatures",
+    "ConvLSTM2DCell",
+    "AbstractRNNCell", "RandomFourierFeatures", "PeepholeLSTMCell", "TorchModuleWrapper", "TFSMLayer",
+    "JaxLayer", "FlaxLayer",
 })  # fmt: skip
 
 
@@ -61,9 +64,7 @@ def interpret(config: Mapping[str, Any], author: Signature | None = None) -> Int
     return Interpretation(signature, (*notes, *inference.notes.values()))
 
 
-def _functional(
-    model: Layer, inference: Inference, author: Signature | None
-) -> tuple[list[Tensor], list[Tensor]]:
+def _functional(model: Layer, inference: Inference, author: Signature | None) -> tuple[list[Tensor], list[Tensor]]:
     graph = inference.graph(model)
     if not graph.outputs:
         raise MalformedModelError("the Keras model has no outputs")
@@ -77,9 +78,7 @@ def _functional(
     return _tensors(names, specs), _tensors(_unique(reference.layer for reference in graph.outputs), outputs)
 
 
-def _sequential(
-    model: Layer, inference: Inference, author: Signature | None
-) -> tuple[list[Tensor], list[Tensor]]:
+def _sequential(model: Layer, inference: Inference, author: Signature | None) -> tuple[list[Tensor], list[Tensor]]:
     layers = sequential_layers(model)
     if not layers:
         raise MalformedModelError("the Keras model has no layers")
@@ -100,7 +99,9 @@ def _merged_branches(
     layers: Sequence[Layer], inference: Inference, author: Signature | None
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Interpret a sequential model of Keras 1 that begins with a Merge of others."""
-    names, specs, merged = [], [], []
+    names: list[str] = []
+    specs: list[Spec] = []
+    merged: list[Spec] = []
     for entry in layers[0].config["layers"]:
         branch = Layer(entry) if isinstance(entry, dict) else Layer({})
         chain = sequential_layers(branch)
@@ -157,7 +158,7 @@ def _tensors(names: Sequence[str], specs: Sequence[Spec]) -> list[Tensor]:
 
 
 def _unique(names: Iterable[str]) -> list[str]:
-    """Number names that occur again, as tf.keras does for a layer of several outputs: ``lstm``, ``lstm_1``."""
+    """Return names with numbers where they occur again, as tf.keras names a layer's outputs: ``lstm``, ``lstm_1``."""
     result: list[str] = []
     used: set[str] = set()
     counts: Counter[str] = Counter()
@@ -187,7 +188,10 @@ def _code_notes(model: Layer) -> Iterator[str]:
         if layer.class_name == "Lambda":
             functions[layer.name] = None
         elif layer.is_foreign or not (
-            layer.class_name in LAYERS or layer.class_name in _WITHOUT_CODE or layer.is_operation or not layer.class_name
+            layer.class_name in LAYERS
+            or layer.class_name in _WITHOUT_CODE
+            or layer.is_operation
+            or not layer.class_name
         ):
             foreign[f"{layer.name} ({layer.written_class})"] = None
     if functions:
@@ -214,4 +218,6 @@ def _walk(model: Layer) -> Iterator[Layer]:
         for key in _WRAPPED:
             value = layer.config.get(key)
             inner += value if isinstance(value, list) else [value]
-        pending.extend((Layer(item), depth + 1) for item in reversed(inner) if isinstance(item, dict) and "class_name" in item)
+        pending.extend(
+            (Layer(item), depth + 1) for item in reversed(inner) if isinstance(item, dict) and "class_name" in item
+        )

@@ -14,6 +14,11 @@ _MAX_NESTING: Final = 32
 
 #: The type that Keras takes where nothing else is said (``floatx``).
 DEFAULT_DTYPE: Final = "float32"
+#: Layers whose configuration does not have ``trainable``.
+_NEVER_TRAINED: Final = frozenset({
+    "InputLayer", "Merge", "Discretization", "HashedCrossing", "MelSpectrogram", "STFTSpectrogram",
+    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
+})  # fmt: skip
 _FLOATING: Final = frozenset({"float16", "float32", "float64", "bfloat16"})
 
 
@@ -106,12 +111,11 @@ class Layer:
     def is_operation(self) -> bool:
         """Whether this is a function call that Keras 3 recorded, which is no layer.
 
-        Archives tell by the module. HDF5 files do not; there a layer says whether it is trained, or its dtype policy.
+        Archives tell by the module. HDF5 files do not, but there nearly every layer says whether it is trained.
         """
         if self.package:
             return self.package.startswith("keras.src.ops")
-        of_layer = self.is_input or "trainable" in self.config or isinstance(self.config.get("dtype"), dict)
-        return not (of_layer or "layers" in self.config or self.class_name == "Merge")
+        return not ("trainable" in self.config or "layers" in self.config or self.class_name in _NEVER_TRAINED)
 
     @property
     def is_foreign(self) -> bool:
@@ -175,7 +179,7 @@ class Call:
         """The first tensor; nothing is known of it where there is none."""
         return self.specs[0] if self.specs else Spec()
 
-    def argument(self, position: int, *names: str) -> Any:  # noqa: ANN401 - whatever JSON held
+    def argument(self, position: int, *names: str) -> Any:
         """Return an argument by its position or one of its names; None where it was not given."""
         if position < len(self.args):
             return self.args[position]

@@ -114,7 +114,12 @@ class _PatientSend(HTTPConnection):
 
 
 class _PatientSendTLS(_PatientSend, HTTPSConnection):
-    pass
+    unverified = False
+
+    def connect(self) -> None:
+        super().connect()
+        # The caller chose not to verify: the pool would warn of it with every request.
+        self.is_verified = self.is_verified or self.unverified
 
 
 class _Upload:
@@ -247,7 +252,7 @@ class Transport:
                 ) from None
         patience = {"send_timeout": self.timeouts.read}
         plain = type("_Plain", (urllib3.HTTPConnectionPool,), {"ConnectionCls": type("_C", (_PatientSend,), patience)})
-        tls = type("_TLS", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": type("_C", (_PatientSendTLS,), patience)})
+        tls = type("_TLS", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": type("_C", (_PatientSendTLS,), {**patience, "unverified": self._insecure})})
         manager.pool_classes_by_scheme = {"http": plain, "https": tls}
         return manager
 
@@ -341,24 +346,22 @@ def raise_for_network(error: Exception, origin: Origin) -> NoReturn:
 def network_reason(error: BaseException) -> str:
     """Name a network error in words without addresses."""
     exceptions = urllib3.exceptions
-    seen: list[BaseException] = [error]
-    seen += [arg for arg in error.args if isinstance(arg, BaseException)]
-    seen += [link for link in (error.__cause__, error.__context__) if link]
-    for link in seen:
-        if isinstance(link, exceptions.NameResolutionError):
-            return "the name cannot be resolved"
-        if isinstance(link, exceptions.ProxyError):
-            return "the proxy does not answer"
-        if isinstance(link, exceptions.ConnectTimeoutError):
-            return "no connection in time"
-        if isinstance(link, exceptions.ReadTimeoutError | TimeoutError):
-            return "no answer in time"
-        if isinstance(link, exceptions.IncompleteRead):
-            return "the answer is shorter than announced"
-    for link in seen:
-        if isinstance(link, OSError) and link.errno and link.strerror and not isinstance(link, ssl.SSLError):
+    links: list[BaseException] = [error, *(arg for arg in error.args if isinstance(arg, BaseException))]
+    links += [link for known in tuple(links) for link in (known.__cause__, known.__context__) if link]
+    for kind, words in (
+        (exceptions.NameResolutionError, "the name cannot be resolved"),
+        (exceptions.ProxyError, "the proxy does not answer"),
+        (exceptions.IncompleteRead, "the answer is shorter than announced"),
+        (exceptions.ReadTimeoutError, "no answer in time"),
+    ):
+        if any(isinstance(link, kind) for link in links):
+            return words
+    for link in links:
+        if isinstance(link, OSError) and link.strerror and not isinstance(link, ssl.SSLError):
             return link.strerror.lower()
-    return "the connection broke off"
+    if any(isinstance(link, exceptions.ConnectTimeoutError) for link in links):
+        return "no connection in time"
+    return "no answer in time" if any(isinstance(link, TimeoutError) for link in links) else "the connection broke off"
 
 
 def _proxy(origin: Origin) -> str:

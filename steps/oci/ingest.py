@@ -11,10 +11,15 @@ A file whose lock is free belongs to a process that is dead. What does not belon
 import fcntl
 import os
 import secrets
+import weakref
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import RLock
 from typing import BinaryIO, Final
+
+from klever.steps.oci.descriptor import Digest
 
 DIRECTORY: Final = ".klever"
 _BLOB: Final = "blob-"
@@ -116,3 +121,52 @@ class Lease:
             self.path.unlink(missing_ok=True)
             os.close(self._fd)
             self._fd = -1
+
+
+class Writer:
+    """One store's part as a writer: the blobs that it stored and that no manifest of its refers to yet.
+
+    A lease lasts while there are any, or while one is being written. Threads may share it.
+    """
+
+    def __init__(self, ingest: Ingest) -> None:
+        self._ingest = ingest
+        self._mutex = RLock()
+        self._held: tuple[Lease, weakref.finalize[..., Writer]] | None = None
+        self._writes = 0
+        self._pending: set[Digest] = set()
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease, while there is one."""
+        return self._held[0] if self._held else None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold a lease while a blob is written or taken into use, and on until its manifest is there."""
+        with self._mutex:
+            if self._held is None:
+                self._ingest.remove_dead()
+                lease = self._ingest.take_lease()
+                self._held = lease, weakref.finalize(self, lease.release)
+            self._writes += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._writes -= 1
+                self.settle(frozenset())
+
+    def stored(self, digest: Digest) -> None:
+        """Take note of a blob that waits for its manifest."""
+        with self._mutex:
+            self._pending.add(digest)
+
+    def settle(self, referred: AbstractSet[Digest]) -> None:
+        """Take note of blobs that a manifest refers to; the lease ends with the last."""
+        with self._mutex:
+            self._pending -= referred
+            if not self._pending and not self._writes and self._held is not None:
+                _, end = self._held
+                end()
+                self._held = None

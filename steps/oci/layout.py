@@ -12,12 +12,10 @@ not belong here: what a manifest means (see `klever.steps.oci.manifest`), a regi
 
 import os
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator
-from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from threading import RLock
+from threading import Lock
 from typing import BinaryIO, Final
 
 from klever.steps.errors import (
@@ -34,7 +32,7 @@ from klever.steps.oci.descriptor import Descriptor, Digest, parse_digest
 from klever.steps.oci.garbage import Collected, Problem
 from klever.steps.oci.hashing import Hasher
 from klever.steps.oci.index import MAX_INDEX_BYTES, Entry, LayoutIndex
-from klever.steps.oci.ingest import Ingest, Lease
+from klever.steps.oci.ingest import Ingest, Writer
 from klever.steps.oci.manifest import (
     MAX_MANIFEST_BYTES,
     annotations_of,
@@ -61,12 +59,9 @@ class LayoutStore:
         self.directory = directory
         self._blobs = BlobDirectory(directory)
         self._ingest = Ingest(directory)
-        self._mutex = RLock()
+        self._mutex = Lock()
         self._ready = False
-        #: The lease and what ends it; it lasts while a blob is being written or has no manifest of this writer yet.
-        self._lease: tuple[Lease, weakref.finalize[..., LayoutStore]] | None = None
-        self._writes = 0
-        self._pending: set[Digest] = set()
+        self._writer = Writer(self._ingest)
 
     # Reading.
 
@@ -165,8 +160,7 @@ class LayoutStore:
                     # Over what may be there: the same bytes, or damaged ones.
                     with self._ingest.locked(exclusive=False):
                         path.rename(target)
-            with self._mutex:
-                self._pending.add(descriptor.digest)
+            self._writer.stored(descriptor.digest)
             return descriptor
 
     def mount_blob(self, repository: str, descriptor: Descriptor, from_repository: str) -> bool:
@@ -207,7 +201,7 @@ class LayoutStore:
                 artifact_type=artifact_type if isinstance(artifact_type, str) else None,
             )
             self._write_index(index.add(repository, tag, entry))
-        self._settle({descriptor.digest, *(child.digest for child in children)})
+        self._writer.settle({descriptor.digest, *(child.digest for child in children)})
         return descriptor
 
     def delete(self, repository: str, reference: str | Digest) -> None:
@@ -235,7 +229,7 @@ class LayoutStore:
         with _storing(f"cannot collect garbage in {self.directory}"), self._ingest.locked(exclusive=True):
             used = garbage.reachable(self.read_index(), self._blobs)
             horizon = time.time() - older_than if older_than > 0 else float("inf")
-            oldest = self._ingest.oldest_lease(self._lease[0] if self._lease else None)
+            oldest = self._ingest.oldest_lease(self._writer.lease)
             return garbage.sweep(self._blobs, self._ingest, used, horizon if oldest is None else min(horizon, oldest))
 
     def check(self) -> tuple[Problem, ...]:
@@ -298,27 +292,10 @@ class LayoutStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Hold a lease from before the first blob until all have their manifest."""
-        with self._mutex, _storing(f"cannot write to {self.directory}"):
-            if self._lease is None:
-                self._ingest.remove_dead()
-                lease = self._ingest.take_lease()
-                self._lease = lease, weakref.finalize(self, lease.release)
-            self._writes += 1
-        try:
+        with ExitStack() as stack:
+            with _storing(f"cannot write to {self.directory}"):
+                stack.enter_context(self._writer.writing())
             yield
-        finally:
-            with self._mutex:
-                self._writes -= 1
-                self._settle(frozenset())
-
-    def _settle(self, referred: AbstractSet[Digest]) -> None:
-        with self._mutex:
-            self._pending -= referred
-            if not self._pending and not self._writes and self._lease is not None:
-                _, end = self._lease
-                end()
-                self._lease = None
 
     def _reuse(self, descriptor: Descriptor) -> bool:
         """Say whether the blob is there, and let garbage collection see that it is in use."""
@@ -326,8 +303,7 @@ class LayoutStore:
             if self._blobs.size(descriptor.digest) != descriptor.size:
                 return False
             os.utime(self._blobs.path(descriptor.digest))
-        with self._mutex:
-            self._pending.add(descriptor.digest)
+        self._writer.stored(descriptor.digest)
         return True
 
     @contextmanager

@@ -68,7 +68,10 @@ def follow(base: str, location: str, what: str) -> str:
     From https nothing leads to http, save on the registry's own host: there the address is what a proxy that ends TLS
     made of it, and the scheme and port that are in use are kept. Nothing leads from elsewhere to this machine.
     """
-    target = urljoin(base, location)
+    try:
+        target = urljoin(base, location)
+    except ValueError:
+        target = location = ""
     if not location or len(target) > _MAX_URL:
         raise RegistryRefusedError(f"the registry at {Origin.of(base)} {what} without an address")
     here, there = Origin.of(base), Origin.of(target)

@@ -196,7 +196,14 @@ class _Cancelled:
 def cancel(session: Session, access: Access, location: str) -> None:
     """Ask the registry to forget an upload; it forgets by itself some day."""
     with suppress(KleverError):
-        release(session.request("DELETE", location, access, accept=range(200, 600), retry=False))
+        response = session.request("DELETE", location, access, accept=range(200, 600), retry=False)
+        release(response)
+        if response.status == 416:
+            # The location holds the number of bytes; after a broken PATCH the registry tells the present one.
+            response = session.request("GET", location, access, accept=(204,), retry=False)
+            release(response)
+            location = follow(location, response.headers.get("Location", ""), "sends uploads")
+            release(session.request("DELETE", location, access, accept=range(200, 600), retry=False))
 
 
 def _with_digest(location: str, digest: Digest) -> str:

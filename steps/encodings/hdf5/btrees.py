@@ -29,7 +29,9 @@ def read_symbol_nodes(storage: Storage, address: int) -> Iterator[int]:
         kind, level, used = node.integer(1), node.integer(1), node.integer(2)
         if kind != 0 or level >= ceiling:
             raise MalformedModelError(f"the HDF5 B-tree node at offset {address} is not of a group")
-        entries = storage.cursor(address + 8 + 2 * storage.offset_bytes, used * (storage.length_bytes + storage.offset_bytes))
+        entries = storage.cursor(
+            address + 8 + 2 * storage.offset_bytes, used * (storage.length_bytes + storage.offset_bytes)
+        )
         children = []
         for _ in range(used):
             storage.length(entries)

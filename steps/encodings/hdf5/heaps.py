@@ -1,5 +1,7 @@
-"""Heaps: local ones for the names of a symbol table, global ones for variable length, fractal ones for many objects
-(sections III.D, III.E and III.G).
+"""Heaps: where names, values of variable length and large collections of messages are kept.
+
+Local heaps hold the names of a symbol table (section III.D), global heaps what attributes refer to (III.E), fractal
+heaps the links or attributes of one object that has many (III.G).
 """
 
 from typing import Final
@@ -103,7 +105,9 @@ class FractalHeap:
         self._root = storage.offset(header)
         self._root_rows = header.integer(2)
         if filters:
-            raise MalformedModelError("the HDF5 file compresses its links or attributes, which this reader does not support")
+            raise MalformedModelError(
+                "the HDF5 file compresses its links or attributes, which this reader does not support"
+            )
         if not self._width or not self._start_bytes or direct_bytes < self._start_bytes or bits > 64:
             raise MalformedModelError(f"the HDF5 fractal heap at offset {address} has impossible block sizes")
         self._direct_rows = direct_bytes.bit_length() - self._start_bytes.bit_length() + 2
@@ -178,7 +182,9 @@ class FractalHeap:
             return {}
         tree = RecordTree(self._storage, self._huge_tree)
         if tree.type != _HUGE_INDIRECT:
-            raise MalformedModelError(f"an HDF5 tree of huge objects has type {tree.type} where {_HUGE_INDIRECT} was expected")
+            raise MalformedModelError(
+                f"an HDF5 tree of huge objects has type {tree.type} where {_HUGE_INDIRECT} was expected"
+            )
         found: dict[int, tuple[int, int]] = {}
         for record in tree:
             address, size = self._storage.offset(record), self._storage.length(record)

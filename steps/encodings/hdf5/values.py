@@ -98,7 +98,9 @@ def decode(storage: Storage, heaps: GlobalHeaps, attribute: Attribute) -> Value:
         return None
     count = prod(shape)
     if count > _MAX_ELEMENTS or count * datatype.size > MAX_OBJECT_BYTES:
-        raise LimitExceededError(f"the HDF5 attribute {attribute.name!r} claims {count} elements of {datatype.size} bytes")
+        raise LimitExceededError(
+            f"the HDF5 attribute {attribute.name!r} claims {count} elements of {datatype.size} bytes"
+        )
     cursor = Cursor(attribute.data)
     if datatype.kind == _STRING:
         texts = [_fixed_text(cursor.take(datatype.size), datatype.flags) for _ in range(count)]
@@ -123,10 +125,7 @@ def decode(storage: Storage, heaps: GlobalHeaps, attribute: Attribute) -> Value:
 def _fixed_text(data: bytes, flags: int) -> str:
     """Decode by the padding that bits 0 to 3 name: null-terminated, null-padded or space-padded."""
     padding = flags & 0x0F
-    if padding == 0:
-        data = data.split(b"\0", 1)[0]
-    else:
-        data = data.rstrip(b"\0" if padding == 1 else b" ")
+    data = data.split(b"\0", 1)[0] if padding == 0 else data.rstrip(b"\0" if padding == 1 else b" ")
     return data.decode("utf-8", "backslashreplace")
 
 

@@ -6,6 +6,15 @@ from typing import Final
 from klever.steps.formats.graphdef.call import NOTHING, Call, Known, rule, shape_rule
 from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, broadcast, matmul, merge, normalise_axis
 
+#: Operators whose result is a scalar: sums, states, and handles of resources and lists.
+_SCALARS: Final = """
+L2Loss LookupTableSize LookupTableSizeV2 IsVariableInitialized LoopCond VarIsInitializedOp GetDeadline ReadFile
+TensorArraySizeV3 TensorArraySizeV2 TensorArrayWriteV3 TensorArrayScatterV3 TensorArraySplitV3 TensorListLength
+TensorListReserve TensorListFromTensor TensorListSetItem EmptyTensorList TensorListPushBack
+TensorListConcatLists TensorListScatterV2 TensorListResize TensorListScatterIntoExistingList HashTableV2
+MutableHashTableV2 VarHandleOp MutableDenseHashTableV2 Timestamp StringFormat TensorListScatter
+"""
+
 
 def _turned(shape: Shape, *, turn: bool) -> Shape:
     return shape if shape is None or not turn or len(shape) < 2 else (*shape[:-2], shape[-1], shape[-2])
@@ -84,12 +93,7 @@ def _cross_entropy(call: Call) -> Sequence[Known]:
     return (Known((given[0] if given else UNKNOWN,)), Known(given))
 
 
-@shape_rule("L2Loss", "LookupTableSize", "LookupTableSizeV2", "IsVariableInitialized", "LoopCond",
-            "VarIsInitializedOp", "GetDeadline", "ReadFile", "TensorArraySizeV3", "TensorArraySizeV2", "TensorArrayWriteV3",
-            "TensorArrayScatterV3", "TensorArraySplitV3", "TensorListLength", "TensorListReserve", "TensorListFromTensor",
-            "TensorListSetItem", "EmptyTensorList", "TensorListPushBack", "TensorListConcatLists", "TensorListScatterV2",
-            "TensorListResize", "TensorListScatterIntoExistingList", "HashTableV2", "MutableHashTableV2", "VarHandleOp",
-            "MutableDenseHashTableV2", "Timestamp", "StringFormat", "TensorListScatter")  # fmt: skip
+@shape_rule(*_SCALARS.split())
 def _one(call: Call) -> Shape:
     del call
     return ()
@@ -150,7 +154,7 @@ def _split_text(call: Call) -> Sequence[Known]:
 
 @rule("LookupTableFind", "LookupTableFindV2")
 def _look_up(call: Call) -> Sequence[Known]:
-    """Look keys up; the values take the shape of the default value where that is no scalar, which only the table tells."""
+    """Look keys up; where the default value is no scalar, each key yields a tensor of its shape."""
     keys, default = call.shape(1), call.shape(2)
     return (Known(keys) if default == () else NOTHING,)
 

@@ -26,6 +26,23 @@ from klever.steps.model.shapes import (
 #: Lists of outputs longer than this are not spelled out.
 _MAX_PARTS: Final = 4096
 
+#: Operators that fill a shape with numbers of their own.
+_RANDOM: Final = (
+    "Empty",
+    "RandomUniform",
+    "RandomStandardNormal",
+    "TruncatedNormal",
+    "RandomUniformInt",
+    "StatelessRandomUniform",
+    "StatelessRandomUniformV2",
+    "StatelessRandomNormal",
+    "StatelessRandomNormalV2",
+    "StatelessTruncatedNormal",
+    "StatelessTruncatedNormalV2",
+    "StatelessRandomUniformInt",
+    "StatelessRandomUniformIntV2",
+)
+
 
 @rule("Const", "HostConst")
 def _constant(call: Call) -> Sequence[Known]:
@@ -560,9 +577,7 @@ def _ensure(call: Call) -> Shape:
     return merge(call.shape(0), call.node.shape("shape"))
 
 
-@shape_rule("Empty", "RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomUniformInt", "StatelessRandomUniform",
-            "StatelessRandomUniformV2", "StatelessRandomNormal", "StatelessRandomNormalV2", "StatelessTruncatedNormal",
-            "StatelessTruncatedNormalV2", "StatelessRandomUniformInt", "StatelessRandomUniformIntV2")  # fmt: skip
+@shape_rule(*_RANDOM)
 def _filled(call: Call) -> Shape:
     return call.sizes(0)
 

@@ -12,12 +12,42 @@ from klever.steps.model.shapes import UNKNOWN, Shape, broadcast, count, merge, r
 #: DataTypes of whole numbers, on which division rounds towards zero.
 _INTEGERS: Final = frozenset({3, 4, 5, 6, 9, 17, 22, 23})
 
+#: Operators that pass their first input on.
+_PASSED: Final = """
+Identity Snapshot StopGradient PreventGradient CheckNumerics GuaranteeConst RefIdentity DeepCopy Enter RefEnter
+Exit RefExit NextIteration RefNextIteration Print DebugIdentity DebugIdentityV2 DebugIdentityV3
+OptimizationBarrier Copy CopyHost
+"""
 
-@rule(
-    *"Identity Snapshot StopGradient PreventGradient CheckNumerics GuaranteeConst RefIdentity DeepCopy Enter RefEnter Exit "
-    "RefExit NextIteration RefNextIteration Print DebugIdentity DebugIdentityV2 DebugIdentityV3 OptimizationBarrier "
-    "Copy CopyHost".split()
-)
+#: Operators of which the result has the shape of the first input.
+_UNCHANGED: Final = """
+Acos Acosh Asin Asinh Atan Atanh BesselI0e BesselI1e Conj Cos Cosh Digamma Elu Erf Erfc Erfinv Exp Expm1 Inv
+Invert IsFinite IsInf IsNan LeakyRelu Lgamma Log Log1p LogSoftmax LogicalNot Ndtri Reciprocal Relu Relu6 Rint
+Rsqrt Selu Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Square Tan Tanh PopulationCount Real Imag
+ComplexAbs Angle LRN Cumsum Cumprod CumulativeLogsumexp Reverse ReverseV2 ReverseSequence ClipByValue
+RandomShuffle Bucketize FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel
+QuantizeAndDequantize QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4
+QuantizeAndDequantizeV4Grad Dequantize AdjustContrast AdjustContrastv2 AdjustHue AdjustSaturation RGBToHSV
+HSVToRGB DrawBoundingBoxes DrawBoundingBoxesV2 Roll MatrixBandPart BatchMatrixBandPart MatrixInverse
+BatchMatrixInverse Cholesky MatrixSquareRoot MatrixExponential MatrixLogarithm MatrixSetDiag MatrixSetDiagV2
+MatrixSetDiagV3 FFT FFT2D FFT3D IFFT IFFT2D IFFT3D DecodeBase64 EncodeBase64 StringToHashBucket
+StringToHashBucketFast StringToHashBucketStrong StringToNumber StringLower StringUpper StringStrip StringLength
+RegexReplace StaticRegexReplace RegexFullMatch StaticRegexFullMatch AsString UnicodeTranscode UnicodeScript
+Substr InvertPermutation BiasAdd BiasAddV1 InplaceUpdate InplaceAdd InplaceSub TensorScatterUpdate
+TensorScatterAdd TensorScatterSub TensorScatterMax TensorScatterMin TensorStridedSliceUpdate
+ScatterNdNonAliasingAdd SparseSoftmax Cross BatchFFT BatchIFFT Dawsn Expint FresnelCos FresnelSin Spence
+BesselI0 BesselI1 BesselJ0 BesselJ1 BesselK0 BesselK1 BesselY0 BesselY1 BesselK0e BesselK1e DataFormatVecPermute
+DataFormatDimMap BatchNormWithGlobalNormalization StatelessShuffle
+"""
+
+#: Operators on two tensors that broadcast, whose results no shape is made of.
+_BROADCAST: Final = """
+DivNoNan MulNoNan SquaredDifference Pow Atan2 Complex Igamma Igammac IgammaGradA Zeta Polygamma Xdivy Xlogy
+Xlog1py BitwiseAnd BitwiseOr BitwiseXor LeftShift RightShift ApproximateEqual NextAfter
+"""
+
+
+@rule(*_PASSED.split())
 def _same(call: Call) -> Sequence[Known]:
     """Pass the input on, elements and all; within a loop no element is known."""
     given = call[0]
@@ -25,24 +55,7 @@ def _same(call: Call) -> Sequence[Known]:
     return (Known(given.shape, None if loops and not call.flag("is_constant") else given.values),)
 
 
-@shape_rule(
-    *"Acos Acosh Asin Asinh Atan Atanh BesselI0e BesselI1e Conj Cos Cosh Digamma Elu Erf Erfc Erfinv Exp Expm1 Inv Invert "
-    "IsFinite IsInf IsNan LeakyRelu Lgamma Log Log1p LogSoftmax LogicalNot Ndtri Reciprocal Relu Relu6 Rint Rsqrt Selu "
-    "Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Square Tan Tanh PopulationCount Real Imag ComplexAbs Angle "
-    "LRN Cumsum Cumprod CumulativeLogsumexp Reverse ReverseV2 ReverseSequence ClipByValue RandomShuffle Bucketize "
-    "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel QuantizeAndDequantize "
-    "QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 QuantizeAndDequantizeV4Grad Dequantize "
-    "AdjustContrast AdjustContrastv2 AdjustHue AdjustSaturation RGBToHSV HSVToRGB DrawBoundingBoxes DrawBoundingBoxesV2 "
-    "Roll MatrixBandPart BatchMatrixBandPart MatrixInverse BatchMatrixInverse Cholesky MatrixSquareRoot MatrixExponential "
-    "MatrixLogarithm MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 FFT FFT2D FFT3D IFFT IFFT2D IFFT3D DecodeBase64 "
-    "EncodeBase64 StringToHashBucket StringToHashBucketFast StringToHashBucketStrong StringToNumber StringLower "
-    "StringUpper StringStrip StringLength RegexReplace StaticRegexReplace RegexFullMatch StaticRegexFullMatch AsString "
-    "UnicodeTranscode UnicodeScript Substr InvertPermutation BiasAdd BiasAddV1 InplaceUpdate InplaceAdd "
-    "InplaceSub TensorScatterUpdate TensorScatterAdd TensorScatterSub TensorScatterMax TensorScatterMin "
-    "TensorStridedSliceUpdate ScatterNdNonAliasingAdd SparseSoftmax Cross BatchFFT BatchIFFT Dawsn Expint FresnelCos "
-    "FresnelSin Spence BesselI0 BesselI1 BesselJ0 BesselJ1 BesselK0 BesselK1 BesselY0 BesselY1 BesselK0e BesselK1e "
-    "DataFormatVecPermute DataFormatDimMap BatchNormWithGlobalNormalization StatelessShuffle".split()
-)
+@shape_rule(*_UNCHANGED.split())
 def _unary(call: Call) -> Shape:
     return call.shape(0)
 
@@ -124,12 +137,11 @@ def _cast(call: Call) -> Sequence[Known]:
 
 @rule(
     *_BINARY,
-    *"DivNoNan MulNoNan SquaredDifference Pow Atan2 Complex Igamma Igammac IgammaGradA Zeta Polygamma Xdivy Xlogy Xlog1py "
-    "BitwiseAnd BitwiseOr BitwiseXor LeftShift RightShift ApproximateEqual NextAfter".split(),
+    *_BROADCAST.split(),
 )
 def _binary(call: Call) -> Sequence[Known]:
     a, b = call[0], call[1]
-    shape = broadcast(a.shape, b.shape)
+    shape = a.shape if a.shape == b.shape else broadcast(a.shape, b.shape)
     function = _BINARY.get(call.node.op)
     if function is None or a.values is None or b.values is None or shape is None or len(shape) > 1:
         return (Known(shape),)

@@ -5,10 +5,10 @@ inputs contradict each other, and whatever a loop carries are unknown in shape a
 belong here: the rules, which the modules beside this one enter in a table.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from klever.steps.encodings.tensorflow import MAX_ELEMENTS, MAX_RANK, Function, Node
+from klever.steps.encodings.tensorflow import MAX_ELEMENTS, Function, Node
 from klever.steps.formats.graphdef import algebra, arrays, elementwise, windows
 from klever.steps.formats.graphdef.call import NOTHING, RULES, Call, Known, Values
 from klever.steps.formats.graphdef.operators import MAX_OUTPUTS, outputs_of
@@ -22,6 +22,8 @@ MAX_CALLS: Final = 24
 #: Nodes visited in functions, all calls together, above which functions are not followed.
 MAX_VISITS: Final = 200_000
 _MAX_SIZE: Final = (1 << 63) - 1
+#: Shapes of more dimensions are not followed; no kernel of TensorFlow computes with a quarter of it.
+_MAX_RANK: Final = 32
 
 _CALLS: Final = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _BRANCHES: Final = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
@@ -50,7 +52,7 @@ class Graph:
 
     def __init__(
         self,
-        nodes: Iterable[Node],
+        nodes: Mapping[str, Node],
         functions: Mapping[str, Function],
         *,
         producer: int = 0,
@@ -59,7 +61,7 @@ class Graph:
         budget: Budget | None = None,
         called: dict[tuple[str, Facts], Facts] | None = None,
     ) -> None:
-        self.nodes = {node.name: node for node in nodes}
+        self.nodes = nodes
         self._functions = functions
         self._producer = producer
         #: What is known beforehand: arguments of a function, placeholders whose shape their author told.
@@ -93,7 +95,21 @@ class Graph:
                 and (other := _node_of(given)) not in open_nodes
                 and other not in self._known
             ]
-        return self._look_up(tensor)
+        return self._typed(tensor)
+
+    def _typed(self, tensor: str) -> Known:
+        """Return what is known of a visited tensor together with its type, which most rules don't ask for."""
+        known = self._look_up(tensor)
+        name, _, rest = tensor.partition(":")
+        node = self.nodes.get(name)
+        if known.dtype or node is None or node.op in self._functions:
+            return known
+        outputs = outputs_of(node)
+        if outputs is None:
+            # An operator that nobody here knows: its type is that of its attribute T or dtype, if it has one.
+            return known._replace(dtype=node.dtype("T") or node.dtype("dtype") or 0)
+        index = self._index(name, rest)
+        return known._replace(dtype=outputs[index][1]) if 0 <= index < len(outputs) else known
 
     def _look_up(self, tensor: str) -> Known:
         name, _, rest = tensor.partition(":")
@@ -120,22 +136,19 @@ class Graph:
         return names.index(argument) + index if argument in names else index
 
     def _visit(self, node: Node) -> Facts:
-        declared = outputs_of(node) if node.op not in self._functions else None
         inputs = [self._look_up(name) for name in node.inputs if not name.startswith("^")]
         try:
-            results = self._apply(node, inputs)
+            results = self._apply(node, inputs)[:MAX_OUTPUTS]
         except ShapeMismatchError:
             results = ()
-        width = len(results) if declared is None else len(declared)
-        stated = node.shapes("_output_shapes") or ()
-        facts = []
-        for index in range(min(width, MAX_OUTPUTS)):
-            known = results[index] if index < len(results) else NOTHING
-            dtype = known.dtype or (declared[index][1] if declared is not None else 0)
-            shape = _tamed(known.shape)
-            if index < len(stated):
-                shape = _agreed(shape, stated[index])
-            facts.append(Known(shape, _kept(known.values), dtype))
+        facts = [Known(_tamed(known.shape), _kept(known.values), known.dtype) for known in results]
+        if node.mentions(b"_output_shapes"):
+            stated = node.shapes("_output_shapes") or ()
+            facts += [NOTHING] * (min(len(stated), MAX_OUTPUTS) - len(facts))
+            facts = [
+                known._replace(shape=_agreed(known.shape, stated[index])) if index < len(stated) else known
+                for index, known in enumerate(facts)
+            ]
         return tuple(facts)
 
     def _apply(self, node: Node, inputs: list[Known]) -> Sequence[Known]:
@@ -147,19 +160,15 @@ class Graph:
             return (inputs[0],) * max(node.integer("num_outs") or 2, 2) if inputs else ()
         if node.op in ("Merge", "RefMerge"):
             return self._merge(node, inputs)
-        if node.op in self._functions:
-            return self._call(node.op, inputs)
-        if node.op in _CALLS:
-            return self._call(node.function("f") or "", inputs)
+        if node.op in self._functions or node.op in _CALLS:
+            typed = [self._typed(name) for name in node.inputs if not name.startswith("^")]
+            return self._call(node.op if node.op in self._functions else node.function("f") or "", typed)
         if node.op in _BRANCHES:
             return self._branch(node, inputs)
         if node.op in _LOOPS:
             stated = node.shapes("output_shapes")
             # Without a statement the shapes that enter a loop are its invariants.
             return [Known(shape) for shape in stated] if stated else [Known(known.shape) for known in inputs]
-        if outputs_of(node) is None:
-            # An operator that nobody here knows: its type is that of its attribute T or dtype, if it has one.
-            return (Known(dtype=node.dtype("T") or node.dtype("dtype") or 0),)
         return ()
 
     def _placeholder(self, node: Node, inputs: list[Known]) -> Known:
@@ -200,7 +209,7 @@ class Graph:
         # A function that calls itself with the same arguments finds nothing known.
         self._called[key] = (NOTHING,) * len(function.results)
         body = Graph(
-            function.nodes,
+            {node.name: node for node in function.nodes},
             self._functions,
             producer=self._producer,
             given=dict(zip(function.arguments, inputs, strict=False)),
@@ -219,7 +228,7 @@ def _node_of(tensor: str) -> str:
 
 def _tamed(shape: Shape) -> Shape:
     """Return a shape that TensorFlow could have: no absurd rank, no absurd sizes."""
-    if shape is None or len(shape) > MAX_RANK:
+    if shape is None or len(shape) > _MAX_RANK:
         return None
     if all(UNKNOWN <= size <= _MAX_SIZE for size in shape):
         return shape

@@ -41,6 +41,11 @@ def outputs_of(node: Node) -> list[tuple[str, int]] | None:
     return outputs
 
 
+def is_known(op: str) -> bool:
+    """Tell whether an operator is in the table."""
+    return _arguments(op) is not None
+
+
 @lru_cache(maxsize=512)
 def _arguments(op: str) -> tuple[Output, ...] | None:
     found = _TABLE.find(f"\n{op} ")
@@ -73,13 +78,14 @@ _NUMBERS: Final = {name: number for number, name in reversed(DTYPES.items())} | 
     "variant": 21,
 }
 
-WITHOUT_OUTPUTS: Final = frozenset(
-    """
+_SILENT: Final = """
 Assert AssignAddVariableOp AssignSubVariableOp AssignVariableOp ControlTrigger DisableCopyOnRead
 LookupTableImport LookupTableImportV2 LookupTableInsert LookupTableInsertV2 LookupTableRemoveV2 NoOp
 PrintV2 Save SaveSlices SaveV2 TensorArrayClose TensorArrayCloseV2 TensorArrayCloseV3 WriteFile
-""".split()
-)
+"""
+
+#: Operators that are run for what they do.
+WITHOUT_OUTPUTS: Final = frozenset(_SILENT.split())
 
 _TABLE: Final = """
 Abs y:T
@@ -159,7 +165,6 @@ BroadcastArgs r0:T|int32
 BroadcastGradientArgs r0:T|int32 r1:T|int32
 BroadcastTo output:T
 Bucketize output=int32
-CTCBeamSearchDecoder decoded_indices=int64*top_paths decoded_values=int64*top_paths decoded_shape=int64*top_paths log_probability:T|float32
 CTCGreedyDecoder decoded_indices=int64 decoded_values=int64 decoded_shape=int64 log_probability:T|float32
 CTCLoss loss:T|float32 gradient:T|float32
 CTCLossV2 loss=float32 gradient=float32
@@ -284,7 +289,6 @@ FakeQuantWithMinMaxArgsGradient backprops=float32
 FakeQuantWithMinMaxVars outputs=float32
 FakeQuantWithMinMaxVarsGradient backprops_wrt_input=float32 backprop_wrt_min=float32 backprop_wrt_max=float32
 FakeQuantWithMinMaxVarsPerChannel outputs=float32
-FakeQuantWithMinMaxVarsPerChannelGradient backprops_wrt_input=float32 backprop_wrt_min=float32 backprop_wrt_max=float32
 Fill output:T
 Fingerprint fingerprint=uint8
 Floor y:T
@@ -445,12 +449,6 @@ PaddingFIFOQueueV2 handle=resource
 ParallelConcat output:T
 ParallelDynamicStitch merged:T
 ParameterizedTruncatedNormal output:dtype
-ParseExample sparse_indices=int64*Nsparse sparse_values:sparse_types[] sparse_shapes=int64*Nsparse dense_values:Tdense[]
-ParseExampleV2 sparse_indices=int64*num_sparse sparse_values:sparse_types[] sparse_shapes=int64*num_sparse dense_values:Tdense[] ragged_values:ragged_value_types[] ragged_row_splits:ragged_split_types[]
-ParseSequenceExample context_sparse_indices=int64*Ncontext_sparse context_sparse_values:context_sparse_types[] context_sparse_shapes=int64*Ncontext_sparse context_dense_values:Tcontext_dense[] feature_list_sparse_indices=int64*Nfeature_list_sparse feature_list_sparse_values:feature_list_sparse_types[] feature_list_sparse_shapes=int64*Nfeature_list_sparse feature_list_dense_values:feature_list_dense_types[] feature_list_dense_lengths=int64*Nfeature_list_dense
-ParseSequenceExampleV2 context_sparse_indices=int64*Ncontext_sparse context_sparse_values:context_sparse_types[] context_sparse_shapes=int64*Ncontext_sparse context_dense_values:Tcontext_dense[] context_ragged_values:context_ragged_value_types[] context_ragged_row_splits:context_ragged_split_types[] feature_list_sparse_indices=int64*Nfeature_list_sparse feature_list_sparse_values:feature_list_sparse_types[] feature_list_sparse_shapes=int64*Nfeature_list_sparse feature_list_dense_values:feature_list_dense_types[] feature_list_dense_lengths=int64*Nfeature_list_dense feature_list_ragged_values:feature_list_ragged_value_types[] feature_list_ragged_outer_splits:feature_list_ragged_split_types[] feature_list_ragged_inner_splits:feature_list_ragged_split_types[]
-ParseSingleExample sparse_indices=int64*num_sparse sparse_values:sparse_types[] sparse_shapes=int64*num_sparse dense_values:Tdense[]
-ParseSingleSequenceExample context_sparse_indices=int64*Ncontext_sparse context_sparse_values:context_sparse_types[] context_sparse_shapes=int64*Ncontext_sparse context_dense_values:Tcontext_dense[] feature_list_sparse_indices=int64*Nfeature_list_sparse feature_list_sparse_values:feature_list_sparse_types[] feature_list_sparse_shapes=int64*Nfeature_list_sparse feature_list_dense_values:feature_list_dense_types[]
 ParseTensor output:out_type
 PartitionedCall output:Tout[]
 Placeholder output:dtype
@@ -749,7 +747,6 @@ TensorStridedSliceUpdate output:T
 TextLineReader reader_handle=string
 TextLineReaderV2 reader_handle=resource
 ThreadPoolHandle handle=resource
-ThreadUnsafeUnigramCandidateSampler sampled_candidates=int64 true_expected_count=float32 sampled_expected_count=float32
 Tile output:T
 Timestamp ts=float64
 ToBool output=bool

@@ -18,14 +18,17 @@ from klever.steps.files import ModelFiles, opened
 from klever.steps.formats.graphdef import is_text
 from klever.steps.formats.graphdef.call import Known
 from klever.steps.formats.graphdef.inference import Graph
-from klever.steps.formats.graphdef.operators import outputs_of
+from klever.steps.formats.graphdef.operators import WITHOUT_OUTPUTS, is_known, outputs_of
 from klever.steps.formats.interface import Reading
 from klever.steps.model.signature import Signature, Tensor
 
-#: A defence: the largest published frozen graphs hold a tenth of it.
-MAX_NODES: Final = 200_000
+#: A defence: the largest published frozen graphs hold a third of it.
+MAX_NODES: Final = 100_000
 
 _INPUTS: Final = frozenset({"Placeholder", "PlaceholderV2"})
+_CALLS: Final = frozenset(
+    {"PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile"}
+)
 _VARIABLES: Final = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 _NO_OUTPUTS: Final = frozenset(
     {"PlaceholderWithDefault", "Assign", "AssignAdd", "AssignSub", "RestoreV2", "Restore", "MergeSummary", *_INPUTS}
@@ -55,17 +58,12 @@ def read_model(files: ModelFiles, path: str, author: Signature | None) -> Readin
             _take(contents, number, value)
     if not contents.nodes:
         raise MalformedModelError(f"{path} holds no graph: it has no nodes")
-    told = {tensor.name.removesuffix(":0"): tensor for tensor in (author.inputs if author else None) or ()}
-    graph = Graph(
-        contents.nodes.values(),
-        contents.functions,
-        producer=contents.producer,
-        given=_given(contents, told),
-    )
     notes: list[str] = []
-    # Without the author's word: what the file itself says of its inputs.
-    stated = Graph(contents.nodes.values(), contents.functions, producer=contents.producer)
-    inputs = [_tensor(name, stated.infer(name)) for name in _inputs(contents.nodes)]
+    graph = Graph(contents.nodes, contents.functions, producer=contents.producer)
+    inputs = [_tensor(name, graph.infer(name)) for name in _inputs(contents.nodes)]
+    if given := _given(inputs, author):
+        # What the file says of its inputs stands; what follows from them follows from the author's word too.
+        graph = Graph(contents.nodes, contents.functions, producer=contents.producer, given=given)
     outputs = [_tensor(name, graph.infer(name)) for name in _outputs(contents, notes)]
     notes += _notes(contents, inputs, outputs)
     return Reading(
@@ -101,13 +99,13 @@ def _take(contents: _Contents, number: int, value: int | Part) -> None:
         raise LimitExceededError(f"the graph holds more than {MAX_NODES} nodes")
 
 
-def _given(contents: _Contents, told: Mapping[str, Tensor]) -> dict[str, Known]:
-    """Return the author's shapes of placeholders of which the file does not even tell the rank."""
-    stated = Graph(contents.nodes.values(), contents.functions, producer=contents.producer)
+def _given(inputs: Iterable[Tensor], author: Signature | None) -> dict[str, Known]:
+    """Return the author's shapes of inputs of which the file does not even tell the rank."""
+    told = {tensor.name.removesuffix(":0"): tensor.shape for tensor in (author.inputs if author else None) or ()}
     return {
-        name: Known(told[name].shape)
-        for name in _inputs(contents.nodes)
-        if name in told and stated.infer(name).shape is None
+        tensor.name: Known(told[tensor.name])
+        for tensor in inputs
+        if tensor.shape is None and told.get(tensor.name) is not None
     }
 
 
@@ -121,7 +119,7 @@ def _inputs(nodes: Mapping[str, Node]) -> Iterable[str]:
 
 def _outputs(contents: _Contents, notes: list[str]) -> list[str]:
     """Return the nodes that no other reads."""
-    silent = {name for name, node in contents.nodes.items() if _yields(contents, node) == 0}
+    silent = {name for name, node in contents.nodes.items() if _is_silent(contents, node)}
     read: set[str] = set()
     for node in contents.nodes.values():
         for given in node.inputs:
@@ -137,6 +135,13 @@ def _outputs(contents: _Contents, notes: list[str]) -> list[str]:
         if more > 1:
             notes.append(f"output {name} yields {more} tensors; {name} is the first, {name}:1 the next")
     return names
+
+
+def _is_silent(contents: _Contents, node: Node) -> bool:
+    """Tell whether a node yields no tensor; only calls of functions need a closer look."""
+    return node.op in WITHOUT_OUTPUTS or (
+        (node.op in contents.functions or node.op in _CALLS) and _yields(contents, node) == 0
+    )
 
 
 def _yields(contents: _Contents, node: Node) -> int:
@@ -157,11 +162,10 @@ def _notes(contents: _Contents, inputs: Iterable[Tensor], outputs: Iterable[Tens
     for tensor in outputs:
         if tensor.shape is None:
             yield f"the shape of output {tensor.name} does not follow from the graph"
-    unknown = sorted(
-        {node.op for node in contents.nodes.values() if outputs_of(node) is None and node.op not in contents.functions}
-    )
+    operators = {node.op for node in contents.nodes.values()} - contents.functions.keys()
+    unknown = sorted(op for op in operators if not is_known(op))
     if unknown:
-        yield f"operators that TensorFlow itself does not have: {', '.join(unknown[:16])}"
+        yield f"operators that are not known here, so neither are their results: {', '.join(unknown[:16])}"
 
 
 def _facts(contents: _Contents) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Rules for convolutions, pools and images: operators that slide a window or know height and width."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from klever.steps.formats.graphdef.call import NOTHING, Call, Known, rule, shape_rule
 from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, merge, slide

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from klever.steps.encodings.hdf5 import File, Group
+from klever.steps.encodings.hdf5.file import File, Group
 from klever.steps.errors import MalformedModelError
 from klever.steps.files import Source
 from klever.steps.formats.interface import Reading
@@ -32,7 +32,9 @@ def read_model(source: Source, author: Signature | None) -> Reading:
 
 def _without_model(root: Group) -> MalformedModelError:
     """Say what the file is instead; names of many layers are split over ``layer_names0``, ``layer_names1``, ..."""
-    weights = any(name.startswith("layer_names") for name in root.attributes) or bool(_WEIGHT_GROUPS & root.children.keys())
+    weights = any(name.startswith("layer_names") for name in root.attributes) or bool(
+        _WEIGHT_GROUPS & root.children.keys()
+    )
     if weights:
         return MalformedModelError(
             "the HDF5 file holds the weights of a Keras model without the model itself (no model_config)",

@@ -48,7 +48,9 @@ class _MXNetParams(Format):
         if name.endswith(_SYMBOL_SUFFIX):
             prefix = name.removesuffix(_SYMBOL_SUFFIX).rstrip("-_")
             return tuple(
-                sorted(each for each in siblings if (match := _PARAMS_NAME.fullmatch(each)) and match["prefix"] == prefix)
+                sorted(
+                    each for each in siblings if (match := _PARAMS_NAME.fullmatch(each)) and match["prefix"] == prefix
+                )
             )
         if match := _PARAMS_NAME.fullmatch(name):
             names = (f"{match['prefix']}{separator}{_SYMBOL_SUFFIX}" for separator in ("-", "_", ""))

@@ -75,10 +75,23 @@ _TYPED_INPUTS: Final = {
 #: Comparisons yield numbers of the operands' type in MXNet 1, truth values under numpy's names.
 _COMPARISONS: Final = frozenset({"equal", "notequal", "greater", "greaterequal", "less", "lessequal"})
 #: Operators whose outputs differ in type from one another.
-_DIFFERING: Final = frozenset({
-    "topk", "quantizev2", "quantize", "requantize", "quantizedconv", "quantizedfullyconnected", "quantizedpooling",
-    "quantizedact", "quantizedflatten", "quantizedconcat", "quantizedelemwiseadd", "quantizedelemwisemul", "ampmulticast",
-})
+_DIFFERING: Final = frozenset(
+    {
+        "topk",
+        "quantizev2",
+        "quantize",
+        "requantize",
+        "quantizedconv",
+        "quantizedfullyconnected",
+        "quantizedpooling",
+        "quantizedact",
+        "quantizedflatten",
+        "quantizedconcat",
+        "quantizedelemwiseadd",
+        "quantizedelemwisemul",
+        "ampmulticast",
+    }
+)
 _PLAIN: Final = frozenset(name for name, _ in DTYPES.values())
 
 

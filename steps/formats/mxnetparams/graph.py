@@ -21,6 +21,8 @@ VARIABLE: Final = "null"
 MAX_NODES: Final = 200_000
 #: A published symbol file takes at most a few MiB.
 MAX_BYTES: Final = 64 << 20
+#: What one node may read; a concatenation of all steps of a long sequence reads thousands.
+MAX_INPUTS: Final = 20_000
 #: Loops and branches within one another.
 MAX_SUBGRAPH_DEPTH: Final = 16
 #: The version of files that state none: the statement came with 0.9.
@@ -91,6 +93,9 @@ def parse_graph(data: bytes) -> Graph:
     """
     if len(data) > MAX_BYTES:
         raise LimitExceededError(f"the symbol file of {len(data)} bytes is longer than the {MAX_BYTES} allowed")
+    # Counted before they are parsed: a node takes ten times its length in memory.
+    if data.count(b'"op"') > MAX_NODES:
+        raise LimitExceededError(f"the graph has more than {MAX_NODES} nodes")
     try:
         document = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse)
     except RecursionError:
@@ -195,9 +200,11 @@ def _entries(document: object, limit: int, what: str) -> Iterator[Entry]:
     """Yield the entries of a list; each has to name a node before ``limit``, which excludes cycles."""
     if not isinstance(document, list):
         raise MalformedModelError(f"{what} are not a list")
+    if len(document) > MAX_INPUTS:
+        raise LimitExceededError(f"{what} are more than {MAX_INPUTS}")
     for item in document:
         match item:
-            case [int(node), int(output), *_] if 0 <= node and 0 <= output:
+            case [int(node), int(output), *_] if min(node, output) >= 0:
                 if node >= limit:
                     raise MalformedModelError(f"{what} refer to node {node}, which is not among those before it")
                 yield Entry(node, output)

@@ -30,11 +30,23 @@ _LISTS: Final = {
     ),
 }
 #: Operators without a list that have two or more outputs, were it only hidden ones.
-_NUMBERED: Final = frozenset({
-    *("slicechannel", "split", "splitv2", "arraysplit", "sort", "moments", "ctcloss", "boxnms", "boxnonmaximumsuppression"),
-    *("bipartitematching", "boxencode", "quantize", "quantizev2", "requantize", "ampmulticast", "histogram"),
-    *("linalggelqf", "linalgsyevd", "linalgslogdet", "foreach", "whileloop", "cond"),
-})
+_NUMBERED: Final = frozenset(
+    {
+        *(
+            "slicechannel",
+            "split",
+            "splitv2",
+            "arraysplit",
+            "sort",
+            "moments",
+            "ctcloss",
+            "boxnms",
+            "boxnonmaximumsuppression",
+        ),
+        *("bipartitematching", "boxencode", "quantize", "quantizev2", "requantize", "ampmulticast", "histogram"),
+        *("linalggelqf", "linalgsyevd", "linalgslogdet", "foreach", "whileloop", "cond"),
+    }
+)
 
 
 def output_names(graph: Graph) -> tuple[str, ...]:

@@ -89,7 +89,8 @@ class _Cursor:
     def skip(self, length: int) -> None:
         if length > self._source.size - self.position:
             raise TruncatedModelError(
-                f"an array of the params file claims {length} bytes at {self.position}, the file ends at {self._source.size}"
+                f"an array of the params file claims {length} bytes at {self.position}, "
+                f"the file ends at {self._source.size}"
             )
         self.position += length
 
@@ -139,20 +140,15 @@ def _read_names(cursor: _Cursor) -> Iterator[str]:
 def _named(array: Array, name: str) -> Array:
     prefix, separator, rest = name.partition(":")
     kind = prefix if separator and prefix in ("arg", "aux") else ""
-    return Array(
-        rest if kind else name, kind, array.dtype, array.shape, array.offset, array.length, array.storage
-    )
+    return Array(rest if kind else name, kind, array.dtype, array.shape, array.offset, array.length, array.storage)
 
 
 def _read_array(cursor: _Cursor) -> Array:
     mark = cursor.uint32()
     if mark in (_V2, _V3):
         return _read_marked(cursor, scalars=mark == _V3)
-    if mark == _V1:
-        shape = _read_shape(cursor)
-    else:
-        # Up to 0.8 the rank stood first, with 32-bit sizes behind it.
-        shape = _sizes(cursor, mark, width=4)
+    # Up to 0.8 the rank stood first, with 32-bit sizes behind it.
+    shape = _read_shape(cursor) if mark == _V1 else _sizes(cursor, mark, width=4)
     if not shape:
         return _unfilled(cursor)
     dtype, width = _read_type(cursor)
@@ -208,9 +204,7 @@ def _width(flag: int) -> tuple[str, int]:
     return DTYPES[flag]
 
 
-def _filled(
-    cursor: _Cursor, dtype: str, shape: tuple[int, ...], length: int, storage: str = "default"
-) -> Array:
+def _filled(cursor: _Cursor, dtype: str, shape: tuple[int, ...], length: int, storage: str = "default") -> Array:
     offset = cursor.position
     cursor.skip(length)
     return Array("", "", dtype, shape, offset, length, storage)

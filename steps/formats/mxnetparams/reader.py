@@ -31,9 +31,7 @@ def read_model(files: ModelFiles, symbol: str, params: str, author: Signature | 
     wanted = _author_shapes(author)
     implied = _assume(shapes, graph, inputs, wanted)
     signature = Signature(
-        inputs=tuple(
-            Tensor(name=graph.nodes[at].name, dtype=types[Entry(at, 0)], shape=implied[at]) for at in inputs
-        ),
+        inputs=tuple(Tensor(name=graph.nodes[at].name, dtype=types[Entry(at, 0)], shape=implied[at]) for at in inputs),
         outputs=tuple(
             Tensor(name=name, dtype=types[head], shape=shapes[head])
             for name, head in zip(output_names(graph), graph.heads, strict=True)

@@ -11,6 +11,7 @@ rest of the graph follows from the input. An operator without a rule, or whose r
 What does not belong here: the rule of any operator, see `rules`.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
@@ -22,17 +23,24 @@ from klever.steps.model.shapes import Shape, ShapeMismatchError, merge
 
 #: How often a node is looked at on average at most; published networks need two to four looks.
 _LOOKS: Final = 8
+#: A few seconds; an unrolled LSTM of a thousand steps needs a tenth of it.
+_MAX_WORK: Final = 1_000_000
 #: Bodies within bodies that are still looked into.
 _MAX_DEPTH: Final = 3
 
 
+#: Operators that move elements without hiding the rank of what they read.
+_MOVING: Final = frozenset({"transpose", "swapaxis", "slicechannel"})
+
+
 class _Budget:
-    """How many looks at a node are left."""
+    """How much work is left: a look at a node costs one, and one for each of its inputs."""
 
     __slots__ = ("left",)
 
-    def __init__(self, nodes: int) -> None:
-        self.left = _LOOKS * nodes + 1000
+    def __init__(self, graph: Graph) -> None:
+        size = sum(1 + len(node.inputs) for node in graph.nodes)
+        self.left = min(_LOOKS * size + 1000, _MAX_WORK)
 
 
 class InferredShapes:
@@ -41,7 +49,7 @@ class InferredShapes:
     def __init__(self, graph: Graph, *, depth: int = 0, budget: _Budget | None = None) -> None:
         self._graph = graph
         self._depth = depth
-        self._budget = budget or _Budget(len(graph.nodes))
+        self._budget = budget or _Budget(graph)
         self._known: dict[Entry, Shape] = {}
         self._readers: list[list[int]] = [[] for _ in graph.nodes]
         self._outputs: list[set[int]] = [set() for _ in graph.nodes]
@@ -76,7 +84,8 @@ class InferredShapes:
         plain: frozenset[int] = frozenset()
         if assume:
             plain = self._plain()
-            self._stale[:] = b"\1" * len(self._stale)
+            for at in self._undecided(plain):
+                self._stale[at] = 1
         order = range(len(self._graph.nodes))
         while any(self._stale) and self._budget.left > 0:
             for at in order:
@@ -92,13 +101,23 @@ class InferredShapes:
         for at, node in enumerate(self._graph.nodes):
             operator = self._operators[at]
             if operator is None or (
-                (operator in KEEPING or operator == "transpose") and all(entry.node in plain for entry in node.inputs)
+                (operator in KEEPING or operator in _MOVING) and all(entry.node in plain for entry in node.inputs)
             ):
                 plain.add(at)
         return frozenset(plain)
 
+    def _undecided(self, plain: frozenset[int]) -> list[int]:
+        """Return the operators directly behind variables, one of whose inputs has no known rank."""
+        return [
+            at
+            for at, node in enumerate(self._graph.nodes)
+            if self._operators[at] is not None
+            and any(self._known.get(entry) is None for entry in node.inputs)
+            and all(entry.node in plain for entry in node.inputs)
+        ]
+
     def _apply(self, at: int, plain: frozenset[int]) -> None:
-        self._budget.left -= 1
+        self._budget.left -= 1 + len(self._graph.nodes[at].inputs)
         if self._budget.left < 0:
             return
         node, operator = self._graph.nodes[at], self._operators[at]
@@ -125,17 +144,18 @@ class InferredShapes:
             # Sizes that contradict each other surface in many ways; whichever it is, nothing follows from them.
             return
         for entry, shape in learnt:
-            self._learn(entry, shape)
+            self._learn(entry, shape, at)
         for index, shape in call.outputs.items():
-            self._learn(Entry(at, index), shape)
+            self._learn(Entry(at, index), shape, at)
 
-    def _learn(self, entry: Entry, shape: Shape) -> None:
+    def _learn(self, entry: Entry, shape: Shape, source: int = -1) -> None:
+        """Note a shape, and have those look again that did not find it themselves."""
         if shape == self._known.get(entry):
             return
         self._known[entry] = shape
-        self._stale[entry.node] = 1
-        for reader in self._readers[entry.node]:
-            self._stale[reader] = 1
+        for at in (entry.node, *self._readers[entry.node]):
+            if at != source:
+                self._stale[at] = 1
 
     def _enter(self, node: Node, call: Call) -> None:
         """Infer through the body of a loop or of a fused operator."""
@@ -155,17 +175,17 @@ class InferredShapes:
 
     def _enter_loop(self, node: Node, call: Call) -> None:
         """``_foreach``: the body sees one step of the data; its first outputs are stacked over the steps."""
-        body, outer = node.subgraphs[0], iter(call.inputs)
+        body, outer = node.subgraphs[0], deque(call.inputs)
         shapes: dict[int, Shape] = {}
         steps = -1
         for place in call.integers("in_data_locs") or ():
-            data = next(outer)
+            data = outer.popleft()
             if data:
                 steps = data[0] if steps == -1 else steps
                 shapes[place] = data[1:]
         for key in ("in_state_locs", "remain_locs"):
             for place in call.integers(key) or ():
-                shapes[place] = next(outer)
+                shapes[place] = outer.popleft()
         inner = self._inner(body, shapes)
         stacked = call.integer("num_out_data", 0)
         for index in call.outputs:
@@ -174,7 +194,7 @@ class InferredShapes:
                 call.give((steps, *shape) if index < stacked else shape, index)
 
     def _enter_fused(self, node: Node, call: Call) -> None:
-        """An operator fused by a backend: what it replaced tells the shape of its first output."""
+        """Take the first output's shape of an operator fused by a backend from what it replaced."""
         body = node.subgraphs[0]
         inner = self._inner(body, dict(enumerate(call.inputs)))
         call.give(inner[body.heads[0]])

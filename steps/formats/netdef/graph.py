@@ -19,7 +19,7 @@ _MAX_OPERATORS: Final = 100_000
 #: Names, arguments and small values of a net, all together.
 _MAX_FIELDS: Final = 1_000_000
 #: Arguments up to this many bytes are decoded when the net is read; larger ones hold weights.
-_SMALL_BYTES: Final = 4096
+_SMALL_BYTES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Argument:
     floats: tuple[float, ...] = ()
     ints: tuple[int, ...] = ()
     strings: tuple[bytes, ...] = ()
-    stored: Message | None = None
+    stored: bytes | Message | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +193,10 @@ class _Decoder:
     def _argument(self, part: bytes | Message) -> tuple[str, Argument]:
         """Decode an Argument: name 1, f 2, i 3, s 4, floats 5, ints 6, strings 7."""
         if len(part) > _SMALL_BYTES:
-            stored = part if isinstance(part, Message) else None
             for number, value in self._fields(part):
                 # Writers put the name first, as its number is the least.
                 if number == 1:
-                    return text(_delimited(number, value)), Argument(stored=stored)
+                    return text(_delimited(number, value)), Argument(stored=part)
                 break
             raise MalformedModelError("a large argument does not begin with its name")
         name = ""

@@ -70,9 +70,7 @@ class ONNX(Format):
         stem = name.rsplit(".", 1)[0]
         usual = {f"{stem}{end}" for end in (".data", "_data", ".weights", ".bin.data", "_external_data")}
         return tuple(
-            sorted(
-                other for other in siblings if other != name and (other.startswith(name) or other in usual)
-            )
+            sorted(other for other in siblings if other != name and (other.startswith(name) or other in usual))
         )
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:

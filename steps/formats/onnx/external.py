@@ -52,9 +52,8 @@ class ExternalData:
         plain = location.replace("\\", "/")
         path = posixpath.normpath(plain) if plain else "."
         unsafe = (
-            path.startswith("/")
+            path.startswith(("/", "../"))
             or path in (".", "..")
-            or path.startswith("../")
             or plain[1:2] == ":"
             or "\0" in plain
             or location == _MEMORY_ADDRESS

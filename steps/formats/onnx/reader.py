@@ -24,9 +24,7 @@ MAX_GRAPHS: Final = 100_000
 _METADATA_ENTRIES, _METADATA_CHARACTERS = 64, 1024
 
 #: Domains whose operators every runtime knows.
-_STANDARD_DOMAINS: Final = frozenset(
-    {"ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training"}
-)
+_STANDARD_DOMAINS: Final = frozenset({"ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training"})
 
 Part = bytes | Message
 
@@ -129,9 +127,7 @@ class _Walk:
 
     def read_training(self, part: Part) -> None:
         """Look at the two graphs of a TrainingInfoProto."""
-        self._pending += [
-            value for number, value in fields(part) if number in (1, 2) and not isinstance(value, int)
-        ]
+        self._pending += [value for number, value in fields(part) if number in (1, 2) and not isinstance(value, int)]
         self.look_through()
 
     def _read_attribute(self, part: Part) -> None:
@@ -282,9 +278,7 @@ def read_model(files: ModelFiles, path: str) -> Reading:
     return Reading(signature, notes=tuple(notes), facts=model.facts(graph))
 
 
-def _tensors(
-    values: Iterable[_Value], role: str, known: dict[str, _Value], notes: list[str]
-) -> tuple[Tensor, ...]:
+def _tensors(values: Iterable[_Value], role: str, known: dict[str, _Value], notes: list[str]) -> tuple[Tensor, ...]:
     """Make tensors of graph inputs or outputs; where one lacks a type or shape, ``known`` may tell it."""
     tensors = []
     for value in values:
@@ -298,7 +292,5 @@ def _tensors(
             notes.append(f"the file tells no type of {role} {value.name}")
         elif kind.shape is None:
             notes.append(f"the file tells no shape of {role} {value.name}")
-        tensors.append(
-            Tensor(name=value.name, dtype=kind.dtype, shape=kind.shape, description=value.description)
-        )
+        tensors.append(Tensor(name=value.name, dtype=kind.dtype, shape=kind.shape, description=value.description))
     return tuple(tensors)

@@ -87,11 +87,7 @@ def read_type(part: bytes | Message, depth: int = 0) -> Type:
             return Type(element.dtype, element.shape, "optional", f"optional, where present {element.words}")
         if number == _MAP:
             key = next(
-                (
-                    DTYPES.get(content)
-                    for field, content in fields(value)
-                    if field == 1 and isinstance(content, int)
-                ),
+                (DTYPES.get(content) for field, content in fields(value) if field == 1 and isinstance(content, int)),
                 None,
             )
             element = _read_element(value, 2, depth)

@@ -58,9 +58,7 @@ class MiningField:
     @classmethod
     def of(cls, attributes: Mapping[str, str]) -> Self:
         """Take the element's attributes; the usage is ``active`` by default."""
-        return cls(
-            _name(attributes, "MiningField"), attributes.get("optype"), attributes.get("usageType", "active")
-        )
+        return cls(_name(attributes, "MiningField"), attributes.get("optype"), attributes.get("usageType", "active"))
 
     @property
     def active(self) -> bool:

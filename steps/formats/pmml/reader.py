@@ -1,9 +1,9 @@
 """The fields of a PMML document, from a stream of expat's events.
 
-A signature stands before the body of a model: the schema orders DataDictionary, TransformationDictionary,
-model, and in a model MiningSchema, Output, ..., Targets before trees, vectors or segments. So a large document
-is left where the body begins, unless the segments themselves may add results. What does not belong here:
-defaults of single fields (`fields`).
+A signature stands before the body of a model: the schema orders DataDictionary,
+TransformationDictionary, model, and in a model MiningSchema, Output, ..., Targets before trees, vectors
+or segments. So a large document is left where the body begins, unless the segments themselves may add
+results. What does not belong here: defaults of single fields (`fields`).
 
 The definition: https://dmg.org/pmml/v4-4-1/GeneralStructure.html and its siblings of versions 3.0 to 4.4.
 """
@@ -34,10 +34,12 @@ from klever.steps.model.signature import Signature, Tensor
 MAX_DEPTH: Final = 4096
 #: Different element and attribute names, all of which expat keeps; PMML defines some five hundred.
 MAX_NAMES: Final = 4096
-#: Fields and values of all dictionaries and schemas.
-MAX_ENTRIES: Final = 500_000
+#: Fields of all dictionaries and schemas; a DNA chip has tens of thousands.
+MAX_FIELDS: Final = 50_000
+#: Valid values and intervals of all fields.
+MAX_VALUES: Final = 300_000
 #: One tag or comment, in bytes.
-MAX_TOKEN_BYTES: Final = 8 << 20
+MAX_TOKEN_BYTES: Final = 2 << 20
 #: A document up to this size is read to its end, so that damage behind the signature is found as well.
 WHOLE_BYTES: Final = 2 << 20
 #: How far the segments of a model chain are searched for results of their own.
@@ -112,7 +114,8 @@ class _Document:
         self._models: list[_Model] = []
         self._path: list[str] = []
         self._names: set[str] = set()
-        self._entries = 0
+        self._declared = 0
+        self._values = 0
         self._field: Field | None = None
         #: The depth of an element whose content is passed over.
         self._skipped: int | None = None
@@ -122,9 +125,11 @@ class _Document:
         path = self._path
         if len(path) >= MAX_DEPTH:
             raise LimitExceededError(f"the PMML nests more than {MAX_DEPTH} elements")
-        self._names.add(name)
-        self._names.update(attributes)
-        if len(self._names) > MAX_NAMES:
+        names = self._names
+        names.add(name)
+        if attributes:
+            names.update(attributes)
+        if len(names) > MAX_NAMES:
             raise LimitExceededError(f"the PMML uses more than {MAX_NAMES} different names")
         namespace, _, local = name.rpartition(" ")
         if namespace and not namespace.startswith(_NAMESPACE):
@@ -174,14 +179,14 @@ class _Document:
         ):
             self._field = Field.of(attributes)
             self.fields.setdefault(self._field.name, self._field)
-            self._count()
+            self._count(fields=1)
         elif parent == "DataField" and self._field is not None:
             if local == "Value" and attributes.get("property", "valid") == "valid" and "value" in attributes:
                 self._field.values.append(attributes["value"])
-                self._count()
+                self._count(values=1)
             elif local == "Interval":
                 self._field.intervals.append(attributes)
-                self._count()
+                self._count(values=1)
 
     def _in_model(self, local: str, attributes: dict[str, str]) -> None:
         model = self._models[-1]
@@ -196,14 +201,14 @@ class _Document:
                 self._skipped = len(self._path)
         elif parent == "MiningSchema" and local == "MiningField":
             model.mining.append(MiningField.of(attributes))
-            self._count()
+            self._count(fields=1)
         elif parent == "Output" and local == "OutputField":
             model.outputs.append(OutputField.of(attributes))
-            self._count()
+            self._count(fields=1)
         elif parent == "Targets" and local == "Target":
             if "optype" in attributes:
                 model.targets[attributes.get("field", "")] = attributes["optype"]
-                self._count()
+                self._count(fields=1)
         elif parent == "Segment":
             if local == "False":
                 self._skipped = len(self._path) - 1
@@ -217,10 +222,13 @@ class _Document:
         else:
             self._skipped = len(self._path)
 
-    def _count(self) -> None:
-        self._entries += 1
-        if self._entries > MAX_ENTRIES:
-            raise LimitExceededError(f"the PMML declares more than {MAX_ENTRIES} fields and values")
+    def _count(self, *, fields: int = 0, values: int = 0) -> None:
+        self._declared += fields
+        self._values += values
+        if self._declared > MAX_FIELDS:
+            raise LimitExceededError(f"the PMML declares more than {MAX_FIELDS} fields")
+        if self._values > MAX_VALUES:
+            raise LimitExceededError(f"the PMML declares more than {MAX_VALUES} values of fields")
 
 
 def read_document(files: ModelFiles, path: str) -> Reading:
@@ -269,9 +277,7 @@ def _parse(source: Source, document: _Document) -> bool:
         if document.chain and offset >= CHAIN_BYTES:
             return False
         if offset - parser.CurrentByteIndex > MAX_TOKEN_BYTES:
-            raise LimitExceededError(
-                f"a tag or comment in the PMML is longer than {MAX_TOKEN_BYTES >> 20} MiB"
-            )
+            raise LimitExceededError(f"a tag or comment in the PMML is longer than {MAX_TOKEN_BYTES >> 20} MiB")
 
 
 def _feed(parser: expat.XMLParserType, chunk: bytes) -> None:
@@ -280,9 +286,7 @@ def _feed(parser: expat.XMLParserType, chunk: bytes) -> None:
     except expat.ExpatError as error:
         reason = expat.ErrorString(error.code)
         if not chunk and error.code in _TRUNCATED:
-            raise TruncatedModelError(
-                f"the PMML ends in line {error.lineno} before its root element"
-            ) from error
+            raise TruncatedModelError(f"the PMML ends in line {error.lineno} before its root element") from error
         raise MalformedModelError(f"the PMML is not well-formed in line {error.lineno}: {reason}") from error
     except (LookupError, ValueError) as error:
         raise MalformedModelError("the PMML declares an encoding that is not known") from error
@@ -303,13 +307,9 @@ def _build_reading(document: _Document, model: _Model, complete: bool) -> Readin
             inputs.append(input_tensor(mining, declared))
         else:
             targets.append(target_tensor(mining, declared, model.targets.get(mining.name)))
-    outputs = [
-        output_tensor(output, _target_of(owner, output, fields), fields) for owner, output in model.results()
-    ]
+    outputs = [output_tensor(output, _target_of(owner, output, fields), fields) for owner, output in model.results()]
     if not complete:
-        notes.append(
-            f"segments beyond the first {CHAIN_BYTES >> 20} MiB were not searched for results of their own"
-        )
+        notes.append(f"segments beyond the first {CHAIN_BYTES >> 20} MiB were not searched for results of their own")
     if not _scorable(model):
         notes.append("the document says that its model is not for scoring")
     facts = {

@@ -42,9 +42,7 @@ def _is_meta_graph(head: bytes) -> bool:
     for number, kind, value in decode_head(head):
         if _META_GRAPH_FIELDS.get(number) != kind or not isinstance(value, bytes):
             return False
-        if number == 1 and not all(
-            _META_INFO_FIELDS.get(field) == wire for field, wire, _ in decode_head(value)
-        ):
+        if number == 1 and not all(_META_INFO_FIELDS.get(field) == wire for field, wire, _ in decode_head(value)):
             return False
         seen.add(number)
     return bool(seen & {1, 2, 5})
@@ -67,9 +65,7 @@ class SavedModel(Format):
         depth = min(path.count("/") for path in models)
         models = [path for path in models if path.count("/") == depth]
         models = [path for path in models if posixpath.basename(path) == NAME] or models
-        versions = {
-            path: int(folder) for path in models if (folder := _folder(path)).isascii() and folder.isdigit()
-        }
+        versions = {path: int(folder) for path in models if (folder := _folder(path)).isascii() and folder.isdigit()}
         chosen = max(versions, key=lambda path: versions[path]) if versions else models[0]
         rivals = tuple(path for path in models if path not in versions) if not versions else ()
         directory = posixpath.dirname(chosen)
@@ -91,9 +87,7 @@ class SavedModel(Format):
             return ()
         own = ("variables", "variables/", "assets", "assets/", "assets.extra", "assets.extra/")
         files = ("fingerprint.pb", "keras_metadata.pb")
-        return tuple(
-            sorted(other for other in siblings if other in own + files or other.startswith(own[1::2]))
-        )
+        return tuple(sorted(other for other in siblings if other in own + files or other.startswith(own[1::2])))
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
         """Read the signatures; see `reader.read_model`."""

@@ -109,10 +109,7 @@ def _served(
     """Yield the nodes that signatures run: ancestors of their outputs, and all that lies in functions called there."""
     by_name = {node.name: node for node in nodes}
     pending = [
-        tensor.tensor_name
-        for signature in signatures
-        for tensor in signature.outputs
-        if tensor.tensor_name is not None
+        tensor.tensor_name for signature in signatures for tensor in signature.outputs if tensor.tensor_name is not None
     ]
     seen: set[str] = set()
     called: list[str] = []

@@ -92,9 +92,7 @@ class MetaGraph:
             if number in (1, 2):
                 key, info = _read_entry(value)
                 role = "input" if number == 1 else "output"
-                (inputs if number == 1 else outputs)[key] = self._read_tensor(
-                    f"{role} {key} of {name}", key, info
-                )
+                (inputs if number == 1 else outputs)[key] = self._read_tensor(f"{role} {key} of {name}", key, info)
             elif number == 3:
                 method = text(value) or None
         return NamedSignature(
@@ -157,9 +155,7 @@ def read_model(files: ModelFiles, path: str) -> Reading:
         raise MalformedModelError(f"{path} is a SavedModel in text form", next_step=f"save it as {NAME}")
     with opened(files, path) as source:
         graphs = [
-            MetaGraph.read(value)
-            for number, value in Message.of(source)
-            if number == 2 and not isinstance(value, int)
+            MetaGraph.read(value) for number, value in Message.of(source) if number == 2 and not isinstance(value, int)
         ]
     if not graphs:
         raise MalformedModelError(f"{path} holds no MetaGraph")

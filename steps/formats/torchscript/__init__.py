@@ -25,6 +25,7 @@ class TorchScript(Format):
     id: ClassVar[str] = "TorchScript"
     framework: ClassVar[str] = "PyTorch"
     needs: ClassVar[str] = "one *.pt"
+    open_sizes: ClassVar[bool] = True
 
     def claim(self, files: ModelFiles) -> Claim | None:
         """Claim an archive that holds code, or by its name what PyTorch wrote otherwise, to say what it is."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from klever.steps.encodings.pickle import Object
+from klever.steps.encodings.pickle import Object, Value
 from klever.steps.encodings.pytorch import tensor_type
 from klever.steps.errors import MalformedModelError
 from klever.steps.formats.torchscript.code import Code, Method, dotted
@@ -58,10 +58,11 @@ class _Function:
 
 
 class Flow:
-    """One pass through a method; ``find`` returns the code file of a qualified name."""
+    """One pass through a method; ``find`` returns the code file of a qualified name, None if there is none."""
 
-    def __init__(self, find: Callable[[str], Code | None]) -> None:
+    def __init__(self, find: Callable[[str], Code | None], constants: list[Value]) -> None:
         self._find = find
+        self._constants = constants
         self._steps = _MAX_STEPS
         self._depth = 0
 
@@ -125,6 +126,9 @@ class Flow:
         if isinstance(owner, Module):
             return owner.attribute(node.attr)
         name = _dotted(node)
+        number = name.removeprefix("CONSTANTS.c")
+        if number.isascii() and number.isdecimal() and len(number) < 7:
+            return _flowing(self._constants[int(number)]) if int(number) < len(self._constants) else UNKNOWN
         return _Function(name) if name.startswith("__torch__.") else UNKNOWN
 
     def _call(self, node: ast.Call, scope: dict[str, Flowing]) -> Flowing:
@@ -153,7 +157,8 @@ class Flow:
         if result is UNKNOWN and name.startswith("forward") and ".torch.nn.modules." in module.kind:
             # Scripted modules of PyTorch's own branch on their configuration; their class tells what they do.
             parameters = {key: module.attribute(key) for key in ("weight", "bias")}
-            return call_rule(CLASSES, own, values, parameters) if len(values) == 1 else UNKNOWN
+            plain = bool(values) and all(value is None for value in values[1:])
+            return call_rule(CLASSES, own, values[:1], parameters) if plain else UNKNOWN
         return result
 
     def _call_function(self, name: str, values: list[Flowing]) -> Flowing:

@@ -21,15 +21,17 @@ from klever.steps.formats.interface import Reading
 from klever.steps.formats.torchscript.code import Argument, Code, Method, Type, unmangled
 from klever.steps.formats.torchscript.flow import Flow, Module
 from klever.steps.formats.torchscript.rules import Known
-from klever.steps.model.shapes import Shape
 from klever.steps.model.signature import Signature, Tensor
 
 if TYPE_CHECKING:
     from klever.steps.files import Source
+    from klever.steps.model.shapes import Shape
 
 #: The pickle of a large module tree has a few MB, a code file less.
 MAX_PICKLE_BYTES: Final = 64 << 20
 MAX_CODE_BYTES: Final = 4 << 20
+#: ``MAGIC_NUMBER`` of ``torch/serialization.py``.
+_LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 #: Results that one method may flatten to.
 MAX_RESULTS: Final = 1000
 
@@ -58,7 +60,7 @@ def _open(source: "Source") -> tuple[ZipArchive, str]:
     """Open the archive; say what the file is where it is another of PyTorch's."""
     head = source.read_at(0, 2)
     if head[:1] == b"\x80":
-        _refuse(read_pickle(Stream(source)), "a pickle written by torch.save before PyTorch 1.6")
+        _refuse(_read_legacy(source), "a pickle, as torch.save wrote before PyTorch 1.6")
     if head != SIGNATURE[:2]:
         raise MalformedModelError("the file is no ZIP archive, as every TorchScript file is")
     archive = ZipArchive(source)
@@ -71,6 +73,15 @@ def _open(source: "Source") -> tuple[ZipArchive, str]:
     if kind is not Container.SCRIPT:
         raise MalformedModelError(f"the file is {kind.value}, not TorchScript", next_step=_SCRIPT_IT)
     return archive, prefix
+
+
+def _read_legacy(source: "Source") -> Pickle:
+    """Read the value's pickle, before which three others stand: magic number, protocol version, system."""
+    stream = Stream(source)
+    pickle = read_pickle(stream)
+    for _ in range(3 if pickle.root == _LEGACY_MAGIC else 0):
+        pickle = read_pickle(stream)
+    return pickle
 
 
 def _refuse_dangerous(pickle: Pickle) -> None:
@@ -155,20 +166,28 @@ class _Reader:
         if forward is None:
             reason = "its code is missing" if found is None else "it has no forward"
             self.notes.append(f"no signature was read from {unmangled(name)}: {reason}")
-            return Reading(Signature(layers=layers), notes=tuple(self.notes))
+            return Reading(Signature(layers=layers or None), notes=tuple(self.notes))
         inputs = self._inputs(forward, examples)
-        module = Module(self.root)
+        module, constants = Module(self.root), self._constants()
         known = [_known(tensor) for tensor in inputs]
-        result = Flow(self.find).run(module, forward, known)
+        result = Flow(self.find, constants).run(module, forward, known)
         inputs = [_refined(tensor, one) for tensor, one in zip(inputs, known, strict=True)]
-        if author is not None and author.inputs is not None and len(author.inputs) == len(inputs):
-            filled = [_filled(tensor, wrote) for tensor, wrote in zip(inputs, author.inputs, strict=True)]
-            result = Flow(self.find).run(module, forward, [_known(tensor) for tensor in filled])
+        wrote = author.inputs if author is not None else None
+        if wrote and len(wrote) == len(inputs):
+            by_name = {tensor.name: tensor for tensor in wrote}
+            filled = [_filled(one, by_name.get(one.name, wrote[place])) for place, one in enumerate(inputs)]
+            result = Flow(self.find, constants).run(module, forward, [_known(tensor) for tensor in filled])
         outputs = self._outputs(forward, result)
         return Reading(
-            Signature(inputs=tuple(inputs), outputs=tuple(outputs), layers=layers),
+            Signature(inputs=tuple(inputs), outputs=tuple(outputs), layers=layers or None),
             notes=tuple(self.notes),
         )
+
+    def _constants(self) -> list[Value]:
+        """Return the tensors that the code names ``CONSTANTS.c0``, ...: weights of a frozen module."""
+        name = f"{self.prefix}constants.pkl"
+        root = _read_pickle(self.archive, name).root if name in self.archive.names else ()
+        return list(root) if isinstance(root, tuple | list) else []
 
     def find(self, name: str) -> Code | None:
         """Return the code file that defines the class or function of that qualified name."""
@@ -268,7 +287,9 @@ def _submodules(module: Object) -> Iterator[Object]:
     for value in values:
         if isinstance(value, Object) and isinstance(value.function, Global):
             kind = str(value.function)
-            if kind.startswith("__torch__.") and not kind.startswith("__torch__.torch.classes."):
+            # Bound C++ classes and packed weights are no modules of their own.
+            is_other = kind.startswith("__torch__.torch.classes.") or kind.endswith("PackedParams")
+            if kind.startswith("__torch__.") and not is_other:
                 yield value
 
 

@@ -142,6 +142,15 @@ def _convolution(values: Arguments, keywords: Keywords) -> Known:
     return _conv(_tensor(values[0]), _tensor(values[1]), settings, transposed=False, groups=groups)
 
 
+def _demand_channels(values: Arguments, keywords: Keywords, axes: int) -> Known:
+    """Apply a transposed convolution of which only the weight (in, out / groups, *kernel) is known."""
+    source, weight = _tensor(values[0]), _tensor(keywords["weight"])
+    if weight.shape is None:
+        raise TypeError
+    source.demand((-1, weight.shape[0], *[-1] * axes), weight.dtype)
+    return Known(weight.dtype, (_ranked(source)[0], *[-1] * (axes + 1)))
+
+
 def _linear(values: Arguments, _: Keywords) -> Known:
     source, weight = _tensor(values[0]), _tensor(values[1])
     if weight.shape is None or len(weight.shape) != 2:
@@ -257,6 +266,18 @@ def _select(values: Arguments, _: Keywords) -> Known:
     return Known(_tensor(values[0]).dtype, shape[:axis] + shape[axis + 1 :])
 
 
+def _slice(values: Arguments, _: Keywords) -> Known:
+    shape = _ranked(values[0])
+    axis = shapes.normalise_axis(values[1] if len(values) > 1 else 0, len(shape))
+    start, end = (values[2] if len(values) > 2 else 0), (values[3] if len(values) > 3 else None)
+    step, size = (values[4] if len(values) > 4 else 1), shape[axis]
+    # 2**63 - 1 is how "to the end" was written before an end could be None.
+    is_whole = start in (0, None) and (end is None or end == 2**63 - 1) and step == 1
+    if not is_whole:
+        size = len(range(*slice(start, end, step).indices(size))) if size >= 0 else shapes.UNKNOWN
+    return Known(_tensor(values[0]).dtype, (*shape[:axis], size, *shape[axis + 1 :]))
+
+
 def _unsqueeze(values: Arguments, _: Keywords) -> Known:
     shape = _ranked(values[0])
     axis = shapes.normalise_axis(values[1], len(shape) + 1)
@@ -335,6 +356,7 @@ RULES: Final[dict[str, Rule]] = {
     "argmax": lambda v, k: Known("int64", _reduce(v, k).shape),
     "argmin": lambda v, k: Known("int64", _reduce(v, k).shape),
     "select": _select,
+    "slice": _slice,
     "unsqueeze": _unsqueeze,
     **dict.fromkeys(("transpose", "t"), _transpose),
     "permute": _permute,
@@ -355,6 +377,9 @@ CLASSES: Final[dict[str, Rule]] = {
         """),
         _same,
     ),
+    "ConvTranspose1d": lambda v, k: _demand_channels(v, k, 1),
+    "ConvTranspose2d": lambda v, k: _demand_channels(v, k, 2),
+    "ConvTranspose3d": lambda v, k: _demand_channels(v, k, 3),
     "Linear": lambda values, keywords: _linear([values[0], keywords["weight"]], {}),
     "Embedding": lambda values, keywords: _embedding([keywords["weight"], values[0]], {}),
 }

@@ -161,7 +161,7 @@ def _read_entry(walker: JSONWalker | UBJSONWalker, key: str, booster: _Booster) 
         _read_trees(walker, booster, until=None)
     elif key in ("feature_names", "feature_types"):
         names = walker.value()
-        texts = [str(name) for name in names] if isinstance(names, list) else []
+        texts = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
         if key == "feature_names":
             booster.names = texts
         else:

@@ -8,10 +8,14 @@ from typing import Final
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.formats.xgboost.window import MAX_VALUE_BYTES, Window
 
-_SPACE: Final = frozenset(b" \t\r\n")
+_SPACE: Final = re.compile(rb"[ \t\r\n]*")
 _SCALAR_END: Final = frozenset(b",]} \t\r\n")
 _STRUCTURE: Final = re.compile(rb'["\[\]{}]')
 _STRING_PART: Final = re.compile(rb'["\\]')
+#: Nested containers; those of a model nest seven.
+_MAX_DEPTH: Final = 64
+#: Quotes, brackets and keys gone past one by one; see `_MAX_VALUES` of the UBJSON walker.
+_MAX_MARKS: Final = 600_000
 _QUOTE, _BACKSLASH, _COMMA, _COLON, _OPEN, _CLOSE = b'"\\,:{}'
 
 
@@ -23,6 +27,7 @@ class JSONWalker:
 
     def __init__(self, window: Window) -> None:
         self.window = window
+        self._left = _MAX_MARKS
 
     def at(self, position: int) -> "JSONWalker":
         """Return a cursor elsewhere in the same document."""
@@ -42,6 +47,7 @@ class JSONWalker:
             elif byte == _COMMA and opened:
                 self.window.jump(1)
             first = False
+            self._left -= 100  # a key costs about as much as so many of the marks that are only counted
             key = self.value()
             if not isinstance(key, str):
                 raise MalformedModelError(f"the JSON has a key that is no text at byte {self.window.position}")
@@ -66,15 +72,23 @@ class JSONWalker:
         """Whether nothing but space is left."""
         window = self.window
         while window.position < window.size:
-            if window.peek() not in _SPACE:
+            if not self._pass_space():
                 return False
-            window.jump(1)
         return True
 
+    def _pass_space(self) -> int:
+        """Go past space in the present block; return how much there was."""
+        window = self.window
+        index = window.available()
+        space = _SPACE.match(window.block, index)
+        length = space.end() - index if space else 0
+        window.jump(length)
+        return length
+
     def _next(self) -> int:
-        while (byte := self.window.peek()) in _SPACE:
-            self.window.jump(1)
-        return byte
+        while self._pass_space():
+            pass
+        return self.window.peek()
 
     def _expect(self, expected: int) -> None:
         if self._next() != expected:
@@ -98,6 +112,7 @@ class JSONWalker:
             while not done and (match := (_STRING_PART if quoted else _STRUCTURE).search(block, index)):
                 index = match.end()
                 byte = block[index - 1]
+                self._left -= 1
                 if byte == _QUOTE:
                     quoted = not quoted
                 elif byte == _BACKSLASH:
@@ -105,6 +120,8 @@ class JSONWalker:
                 else:
                     depth += 1 if byte in b"[{" else -1
                 done = depth <= 0 and not quoted
+            if self._left < 0 or depth > _MAX_DEPTH:
+                raise LimitExceededError("the JSON has too many values, or nests them too deep, for a model")
             # An escape may end in the next block, so the position can lie one byte behind this one.
             end = index if done else max(index, len(block))
             if parts is not None:

@@ -19,8 +19,8 @@ _CONSTANTS: Final = MappingProxyType({b"Z": None, b"N": None, b"T": True, b"F": 
 _INTEGERS: Final = b"iUIlL"
 #: Nested containers; those of a model nest seven.
 _MAX_DEPTH: Final = 64
-#: Values passed over one by one; ten times those of ten thousand trees.
-_MAX_VALUES: Final = 2_000_000
+#: Values outside of typed arrays; what XGBoost writes is read from both ends and has few before the trees.
+_MAX_VALUES: Final = 400_000
 
 
 class UBJSONWalker:

@@ -6,8 +6,8 @@ from klever.steps.errors import LimitExceededError, TruncatedModelError
 from klever.steps.files import Source
 
 _BLOCK_BYTES: Final = 64 << 10
-#: Values that are taken into memory; the names of a million features stay below.
-MAX_VALUE_BYTES: Final = 16 << 20
+#: Values that are taken into memory; the names of two hundred thousand features stay below.
+MAX_VALUE_BYTES: Final = 4 << 20
 
 
 class Window:

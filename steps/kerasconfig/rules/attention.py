@@ -18,7 +18,7 @@ def dot_attention(layer: Layer, call: Call) -> Result:
     return (output, scores) if call.argument(3, "return_attention_scores") is True else output
 
 
-def _tensor(value: Any, default: Spec) -> Spec:  # noqa: ANN401 - an argument of any kind
+def _tensor(value: Any, default: Spec) -> Spec:
     return value if isinstance(value, Spec) else default
 
 

@@ -1,9 +1,8 @@
 """Convolution and pooling, and what else changes spatial dimensions: padding, cropping, upsampling."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import Protocol, Self
 
 from klever.steps.kerasconfig.document import ConfigError, as_integers
 from klever.steps.kerasconfig.layer import Call, Layer, Spec
@@ -156,7 +155,11 @@ def cropping(layer: Layer, call: Call, rank: int) -> Spec:
     return Spec(image.shape(spatial, image.channels), layer.cast(call.first.dtype))
 
 
-_FAMILIES: dict[str, Callable[[Layer, Call, int], Spec]] = {
+class _SpatialRule(Protocol):
+    def __call__(self, layer: Layer, call: Call, rank: int) -> Spec: ...
+
+
+_FAMILIES: dict[str, _SpatialRule] = {
     "Conv{}D": convolution,
     "SeparableConv{}D": convolution,
     "LocallyConnected{}D": convolution,

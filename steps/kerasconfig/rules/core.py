@@ -3,7 +3,7 @@
 from klever.steps.kerasconfig.document import ConfigError, as_dimension, as_shape
 from klever.steps.kerasconfig.layer import Call, Layer, Result, Spec
 from klever.steps.kerasconfig.rules.rule import Rule, batch_and_rest, same
-from klever.steps.model.shapes import UNKNOWN, Shape, merge
+from klever.steps.model.shapes import UNKNOWN
 
 
 def dense(layer: Layer, call: Call) -> Spec:
@@ -39,7 +39,11 @@ def einsum_dense(layer: Layer, call: Call) -> Spec:
     rest = shape if start < 0 else (*shape[:start], *shape[start + spare :])
     known = dict(zip(letters, rest, strict=True))
     before, dots, after = out.partition("...")
-    result = (*(known.get(c, UNKNOWN) for c in before), *(covered if dots else ()), *(known.get(c, UNKNOWN) for c in after))
+    result = (
+        *(known.get(c, UNKNOWN) for c in before),
+        *(covered if dots else ()),
+        *(known.get(c, UNKNOWN) for c in after),
+    )
     tail = result[len(result) - len(sizes) :] if len(sizes) < len(result) else result
     filled = tuple(b if a == UNKNOWN else a for a, b in zip(sizes, tail, strict=False))
     return Spec((*result[: len(result) - len(filled)], *filled), layer.dtype)
@@ -71,23 +75,13 @@ def dense_maxout(layer: Layer, call: Call) -> Spec:
     return Spec((batch, layer.integer("units")), layer.dtype)
 
 
-def computed(layer: Layer, call: Call) -> Spec:
-    """Answer for a layer that keeps the shape and whose output is always of its own type."""
-    return Spec(call.first.shape, layer.dtype)
-
-
-def sample_like(layer: Layer, call: Call) -> Spec:
-    """Answer for a layer of several inputs that all have the shape of the output."""
-    shape: Shape = None
-    for spec in call.specs:
-        shape = merge(shape, spec.shape)
-    return Spec(shape, layer.cast(call.first.dtype))
-
-
 _KEEPING_SHAPE = (
-    "Activation", "ActivityRegularization", "AlphaDropout", "Dropout", "ELU", "GaussianDropout", "GaussianNoise",
-    "Identity", "LeakyReLU", "Masking", "PReLU", "ParametricSoftplus", "RMSNormalization", "RandomApply", "ReLU", "SReLU",
-    "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "ThresholdedReLU", "UnitNormalization", "Linear",
+    "Activation", "ActivityRegularization", "AlphaDropout", "Dropout", "ELU", "GaussianDropout",
+    "GaussianNoise",
+    "Identity", "LeakyReLU", "Masking", "PReLU", "ParametricSoftplus", "RMSNormalization", "RandomApply",
+    "ReLU", "SReLU",
+    "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "ThresholdedReLU",
+    "UnitNormalization", "Linear",
     "Highway", "BatchNormalization", "SyncBatchNormalization", "LayerNormalization", "GroupNormalization",
 )  # fmt: skip
 

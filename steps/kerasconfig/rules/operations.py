@@ -8,11 +8,16 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from klever.steps.kerasconfig.document import ConfigError, as_integer, as_shape
+from klever.steps.kerasconfig.document import ConfigError, as_integer
 from klever.steps.kerasconfig.layer import Call, Layer, Result, Spec, numpy_dtype, tensors
+from klever.steps.kerasconfig.rules.recorded import function_name
 from klever.steps.kerasconfig.rules.rule import Rule
 from klever.steps.model import shapes
 from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, normalise_axis
+
+#: Layers that are nodes of a graph, and all those that call functions of TensorFlow.
+RECORDED: Final = "TensorFlowOpLayer"
+FUNCTION_LAYERS: Final = frozenset({"TFOpLambda", "SlicingOpLambda", RECORDED})
 
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -20,7 +25,9 @@ _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 def operation_name(layer: Layer) -> str:
     """Return the name under which an operation is looked up."""
     written = layer.config.get("function")
-    text = written if isinstance(written, str) else _CAPITAL.sub("_", layer.class_name)
+    if not isinstance(written, str):
+        written = layer.class_name if layer.class_name != RECORDED else function_name(layer)
+    text = _CAPITAL.sub("_", written)
     return text.rpartition(".")[2].lower().removeprefix("reduce_").removesuffix("_v2")
 
 
@@ -29,7 +36,7 @@ def rule_for_operation(layer: Layer) -> Rule | None:
     return OPERATIONS.get(operation_name(layer))
 
 
-def _parameter(layer: Layer, call: Call, position: int, *names: str) -> Any:  # noqa: ANN401 - whatever JSON held
+def _parameter(layer: Layer, call: Call, position: int, *names: str) -> Any:
     value = call.argument(position, *names)
     if value is None:
         value = next((layer.config[name] for name in names if name in layer.config), None)
@@ -109,7 +116,7 @@ def reduction(layer: Layer, call: Call) -> Spec:
 
 def arg_reduction(layer: Layer, call: Call) -> Spec:
     """Reduce to an index; TensorFlow takes the first axis and 64 bits where nothing is said, Keras all and 32."""
-    tensorflow = layer.class_name == "TFOpLambda"
+    tensorflow = layer.class_name in FUNCTION_LAYERS
     axis = _parameter(layer, call, 1, "axis", "dimension")
     axis = 0 if axis is None and tensorflow else axis
     axes = None if axis is None else [as_integer(axis)]
@@ -138,9 +145,7 @@ def swap(layer: Layer, call: Call) -> Spec:
     shape = call.first.shape
     if shape is None:
         return call.first
-    a, b = (
-        normalise_axis(as_integer(_parameter(layer, call, n, f"axis{n}")), len(shape)) for n in (1, 2)
-    )
+    a, b = (normalise_axis(as_integer(_parameter(layer, call, n, f"axis{n}")), len(shape)) for n in (1, 2))
     order = list(range(len(shape)))
     order[a], order[b] = b, a
     return Spec(shapes.transpose(shape, order), call.first.dtype)
@@ -238,7 +243,7 @@ def split(layer: Layer, call: Call) -> Result:
     elif isinstance(parts, list):
         numbers = [as_integer(part) for part in parts]
         sizes = numbers
-        if layer.class_name != "TFOpLambda":
+        if layer.class_name not in FUNCTION_LAYERS:
             edges = [0, *numbers]
             last = UNKNOWN if size == UNKNOWN else size - edges[-1]
             sizes = [b - a for a, b in zip(edges, numbers, strict=False)] + [last]
@@ -295,7 +300,7 @@ def pad(layer: Layer, call: Call) -> Spec:
 def resize(layer: Layer, call: Call) -> Spec:
     """Set height and width of an image."""
     shape, size = call.first.shape, _sizes(_parameter(layer, call, 1, "size"))
-    dtype = call.first.dtype if layer.class_name != "TFOpLambda" else "float32"
+    dtype = call.first.dtype if layer.class_name not in FUNCTION_LAYERS else "float32"
     if shape is None or size is None or len(size) != 2 or len(shape) < 3:
         return Spec(None, dtype)
     if _parameter(layer, call, 9, "data_format") == "channels_first":
@@ -315,10 +320,9 @@ def gather(layer: Layer, call: Call) -> Spec:
     """Replace ``axis`` by the shape of the indices."""
     indices = _parameter(layer, call, 1, "indices")
     axis, shape = _parameter(layer, call, 2, "axis"), call.first.shape
+    chosen: Shape = (len(indices),) if isinstance(indices, list) else ()
     if isinstance(indices, Spec):
         chosen = indices.shape
-    else:
-        chosen = (len(indices),) if isinstance(indices, list) else ()
     if shape is None or chosen is None or call.kwargs.get("batch_dims"):
         return Spec(None, call.first.dtype)
     at = normalise_axis(as_integer(axis or 0), len(shape))
@@ -393,28 +397,32 @@ def _table(rule: Rule, names: str) -> dict[str, Rule]:
 OPERATIONS: Final[dict[str, Rule]] = {
     **_table(
         elementwise,
-        "add subtract sub multiply mul floor_divide floordiv mod floormod power pow maximum minimum squared_difference "
-        "arctan2 atan2 remainder logaddexp hypot bitwise_and bitwise_or bitwise_xor add_n bias_add clip clip_by_value",
+        "add subtract sub multiply mul floor_divide floordiv mod floormod power pow maximum minimum "
+        "squared_difference arctan2 atan2 remainder logaddexp hypot bitwise_and bitwise_or bitwise_xor add_n "
+        "bias_add clip clip_by_value",
     ),
     **_table(division, "divide truediv true_divide div real_div div_no_nan divide_no_nan"),
     **_table(
         comparison,
-        "equal not_equal greater greater_equal less less_equal logical_and logical_or logical_xor eq ne gt ge lt le isclose",
+        "equal not_equal greater greater_equal less less_equal logical_and logical_or logical_xor eq ne gt ge "
+        "lt le isclose",
     ),
     **_table(
         unary,
-        "abs absolute exp expm1 log log1p log2 log10 sqrt rsqrt square relu relu6 sigmoid tanh softmax log_softmax gelu silu "
-        "swish elu selu celu softplus softsign leaky_relu hard_sigmoid hard_silu hard_swish hard_tanh log_sigmoid mish "
-        "negative neg sign round floor ceil sin cos tan asin acos atan sinh cosh asinh acosh atanh arcsin arccos arctan "
-        "l2_normalize identity stop_gradient dropout cumsum cumprod flip reverse roll erf erfinv reciprocal normalize "
-        "zeros_like ones_like tril triu sort nan_to_num glu_gate squareplus sparse_plus tanh_shrink soft_shrink hard_shrink "
-        "threshold copy real trunc lgamma digamma ensure_shape check_numerics lrn local_response_normalization "
+        "abs absolute exp expm1 log log1p log2 log10 sqrt rsqrt square relu relu6 sigmoid tanh softmax "
+        "log_softmax gelu silu swish elu selu celu softplus softsign leaky_relu hard_sigmoid hard_silu "
+        "hard_swish hard_tanh log_sigmoid mish negative neg sign round floor ceil sin cos tan asin acos atan "
+        "sinh cosh asinh acosh atanh arcsin arccos arctan l2_normalize identity stop_gradient dropout cumsum "
+        "cumprod flip reverse roll erf erfinv reciprocal normalize zeros_like ones_like tril triu sort "
+        "nan_to_num glu_gate squareplus sparse_plus tanh_shrink soft_shrink hard_shrink threshold copy real "
+        "trunc lgamma digamma ensure_shape check_numerics lrn local_response_normalization "
         "batch_normalization fused_batch_norm rms_normalization layer_normalization",
     ),
     **_table(test, "isnan isfinite isinf is_nan is_finite is_inf logical_not"),
     **_table(
         reduction,
-        "mean sum max min prod std var variance all any logsumexp norm euclidean_norm amax amin median count_nonzero average",
+        "mean sum max min prod std var variance all any logsumexp norm euclidean_norm amax amin median "
+        "count_nonzero average",
     ),
     **_table(arg_reduction, "argmax argmin arg_max arg_min"),
     **_table(concatenation, "concat concatenate"),

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from klever.steps.kerasconfig.document import as_dimension
+from klever.steps.kerasconfig.document import ConfigError, as_dimension
 from klever.steps.kerasconfig.layer import DEFAULT_DTYPE, Call, Layer, Spec, numpy_dtype
-from klever.steps.kerasconfig.rules.rule import Rule, known, same
+from klever.steps.kerasconfig.rules.rule import Rule, computed, known, same
 from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError
 
 _INDEX_DTYPE = "int64"
@@ -69,7 +69,9 @@ def discretization(layer: Layer, call: Call) -> Spec:
     """Put numbers into bins."""
     mode = layer.text("output_mode", "int")
     if mode == "int":
-        return Spec(call.first.shape, _INDEX_DTYPE)
+        # Keras 3 counts bins in 32 bits, tf.keras in the 64 that its configuration names.
+        named = numpy_dtype(layer.config.get("dtype"))
+        return Spec(call.first.shape, _INDEX_DTYPE if named in (None, _INDEX_DTYPE) else "int32")
     bounds, bins = layer.config.get("bin_boundaries"), layer.config.get("num_bins")
     size = len(bounds) + 1 if isinstance(bounds, list) else as_dimension(bins)
     return Spec(_encoded(call.first.shape, mode, size), _encoding_dtype(layer))
@@ -108,16 +110,26 @@ def stretched(layer: Layer, call: Call, *, axis: int) -> Spec:
     return Spec(tuple(shape), layer.dtype)
 
 
-def computed(layer: Layer, call: Call) -> Spec:
-    """Answer for a layer that changes values and always returns its own type."""
-    return Spec(call.first.shape, layer.dtype)
+def mel_spectrogram(layer: Layer, call: Call) -> Spec:
+    """Turn samples into bands and frames."""
+    shape = call.first.shape
+    if not shape:
+        return Spec(None, layer.dtype)
+    stride, samples = layer.integer("sequence_stride", 512), shape[-1]
+    if stride < 1:
+        raise ConfigError(f"a stride of {stride} moves nowhere")
+    frames = UNKNOWN if samples == UNKNOWN else (samples + stride + 1) // stride
+    return Spec((*shape[:-1], layer.integer("num_mel_bins", 128), frames), layer.dtype)
 
 
 _COMPUTED = (
-    "AugMix", "AutoContrast", "CutMix", "Equalization", "MaxNumBoundingBoxes", "MixUp", "Normalization", "RandAugment",
-    "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomElasticTransform",
+    "AugMix", "AutoContrast", "CutMix", "Equalization", "MaxNumBoundingBoxes", "MixUp", "Normalization",
+    "RandAugment",
+    "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast",
+    "RandomElasticTransform",
     "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
-    "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear",
+    "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness",
+    "RandomShear",
     "RandomTranslation", "RandomZoom", "Rescaling", "Solarization",
 )  # fmt: skip
 
@@ -136,5 +148,6 @@ RULES: dict[str, Rule] = {
     "RandomCrop": resized,
     "RandomHeight": partial(stretched, axis=0),
     "RandomWidth": partial(stretched, axis=1),
+    "MelSpectrogram": mel_spectrogram,
     "Pipeline": same,
 }

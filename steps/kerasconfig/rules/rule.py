@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from klever.steps.kerasconfig.layer import Call, Layer, Result, Spec
-from klever.steps.model.shapes import ShapeMismatchError, Shape
+from klever.steps.model.shapes import Shape, ShapeMismatchError
 
 #: Answers what a call returns; raises `ConfigError` or `ShapeMismatchError` where configuration and call cannot be.
 Rule = Callable[[Layer, Call], Result]
@@ -12,6 +12,11 @@ Rule = Callable[[Layer, Call], Result]
 def same(layer: Layer, call: Call) -> Spec:
     """Answer for a layer that changes values only."""
     return Spec(call.first.shape, layer.cast(call.first.dtype))
+
+
+def computed(layer: Layer, call: Call) -> Spec:
+    """Answer for a layer that changes values and always returns its own type."""
+    return Spec(call.first.shape, layer.dtype)
 
 
 def known(shape: Shape, rank: int) -> tuple[int, ...]:

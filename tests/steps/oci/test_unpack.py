@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from klever.steps.errors import ArchiveError, StorageError
+from klever.steps.errors import ArchiveError, StorageError, TransferError
 from klever.steps.oci import tar
 from klever.steps.oci.inflate import Ratio, gunzip
 from klever.steps.oci.unpack import Limits, unpack
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
 
 
 def member(name: str, data: bytes = b"x", kind: bytes = tarfile.REGTYPE, **fields: object) -> tarfile.TarInfo:
@@ -36,7 +40,9 @@ def archive(*members: tuple[tarfile.TarInfo, bytes] | tarfile.TarInfo, fmt: int 
     return buffer.getvalue()
 
 
-def block(name: bytes, size: int | bytes = 0, kind: bytes = b"0", mode: bytes = b"0000644\0", link: bytes = b"") -> bytes:
+def block(
+    name: bytes, size: int | bytes = 0, kind: bytes = b"0", mode: bytes = b"0000644\0", link: bytes = b""
+) -> bytes:
     """A header block, of any content, with a right checksum."""
     header = bytearray(512)
     header[: len(name)] = name
@@ -164,8 +170,8 @@ def test_a_hostile_archive_is_refused_in_one_sentence_and_touches_nothing_outsid
     assert message
     assert "\n" not in message
     assert len(message) < 300
-    assert sorted(os.listdir(staging.parent)) == ["staging", "staging-evil"]
-    assert os.listdir(evil) == []
+    assert names(staging.parent) == ["staging", "staging-evil"]
+    assert names(evil) == []
 
 
 def test_files_and_directories_get_plain_modes(staging: Path) -> None:
@@ -229,7 +235,7 @@ def test_planted_links_in_the_staging_directory_are_not_followed(staging: Path) 
     (staging / "file").symlink_to(outside / "target")
     with pytest.raises((ArchiveError, StorageError)):
         unpacked(archive(member("file")), staging)
-    assert os.listdir(outside) == []
+    assert names(outside) == []
 
 
 def zeros(count: int) -> Iterator[bytes]:
@@ -262,7 +268,7 @@ def test_a_bomb_is_stopped_by_its_bytes(staging: Path) -> None:
 def test_a_file_larger_than_the_disk_is_a_temporary_error_before_it_is_written(staging: Path) -> None:
     with pytest.raises(StorageError, match="free"):
         unpacked(block(b"model/x", size=b"\x80" + (1 << 60).to_bytes(11, "big")), staging)
-    assert os.listdir(staging) == []
+    assert names(staging) == []
 
 
 def test_a_bomb_is_stopped_by_its_members(staging: Path) -> None:
@@ -332,6 +338,15 @@ def test_any_length_at_any_chunking_is_inflated_to_its_end(size: int) -> None:
         for step in (13, 4096, len(packed)):
             if len(packed) // step < 10_000:
                 assert b"".join(gunzip(packed[at : at + step] for at in range(0, len(packed), step))) == data
+
+
+def test_damage_that_the_sender_notices_at_the_end_is_told_as_such(staging: Path) -> None:
+    def damaged() -> Iterator[bytes]:
+        yield damaged_crc(gzip.compress(GOOD))
+        raise TransferError("the blob arrived with another digest")
+
+    with pytest.raises(TransferError):
+        unpack(damaged(), staging)
 
 
 def test_a_missing_staging_directory_is_a_storage_error(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ that are not known. A family's module exports ``RULES``, canonical name to rule.
 which rules are applied.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from klever.steps.formats.mxnetparams.call import Rule
@@ -41,6 +42,7 @@ _DISTINCT: Final = {
 _PREFIXES: Final = ("_sparse_", "_npi_", "_npx_", "_np_", "_contrib_")
 
 
+@lru_cache(maxsize=1024)
 def canonical(operator: str) -> str:
     """Return the name without case, underscores and namespace: writers since 0.7 have spelled many in several ways."""
     if operator in _DISTINCT:

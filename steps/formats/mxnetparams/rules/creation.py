@@ -17,7 +17,7 @@ def _fill(call: Call) -> None:
 def _range(call: Call) -> None:
     start, step = call.number("start", 0), call.number("step", 1)
     stop = call.number("stop", float("nan"))
-    if stop != stop:  # noqa: PLR0124 - only NaN, which marks an absent stop, differs from itself
+    if stop != stop:
         start, stop = 0, start
     if call.flag("infer_range") or step == 0 or not abs(stop - start) < 1e15:
         return

@@ -9,14 +9,15 @@ from typing import Final
 from klever.steps.formats.mxnetparams.call import Call, Rule
 from klever.steps.model.shapes import UNKNOWN, broadcast, merge
 
-_UNARY: Final = """
+_KEEPING: Final = """
     abs arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh degrees erf erfinv exp expm1 fix floor gamma
     gammaln log log10 log1p log2 logicalnot negative radians rcbrt reciprocal relu rint round rsqrt sigmoid sign sin
     sinh softsign sqrt square tan tanh trunc hardsigmoid logsigmoid mish around absolute isnan isinf isfinite
     copy identity blockgrad stopgradient makeloss cast ampcast castlike clip smoothl1 zeroslike oneslike fulllike
     divsqrtdim gradientmultiplier quadratic roundste signste crossdevicecopy copyto native
     dropout activation softmax logsoftmax softmin softmaxactivation l2normalization lrn
-    identityattachklsparsereg reverse flip sort argsort cumsum shuffle sequencereverse sequencemask identitywithattrlikerhs
+    identityattachklsparsereg reverse flip sort argsort cumsum shuffle sequencereverse sequencemask
+    identitywithattrlikerhs
     softmaxoutput linearregressionoutput logisticregressionoutput maeregressionoutput svmoutput
     randomuniformlike randomnormallike boxnms boxnonmaximumsuppression caststorage indexcopy
     nantonum bitwisenot tril triu imageadjustlighting imagenormalize imageflipleftright imagefliptopbottom
@@ -24,8 +25,21 @@ _UNARY: Final = """
     imagerandomlighting imagerandomflipleftright imagerandomfliptopbottom cholesky linalgpotrf linalgpotri
     linalgtrmm linalginverse sparseretain softmaxwithlength maskedsoftmax maskedlogsoftmax
     sliceassign sliceassignscalar scattersetnd
-""".split()
-_ARITHMETIC: Final = ("add", "plus", "sub", "minus", "subtract", "mul", "multiply", "div", "divide", "truedivide", "mod")
+"""
+_UNARY: Final = tuple(_KEEPING.split())
+_ARITHMETIC: Final = (
+    "add",
+    "plus",
+    "sub",
+    "minus",
+    "subtract",
+    "mul",
+    "multiply",
+    "div",
+    "divide",
+    "truedivide",
+    "mod",
+)
 _COMPARISONS: Final = (
     *("equal", "notequal", "greater", "greaterequal", "lesser", "lesserequal", "less", "lessequal"),
     *("logicaland", "logicalor", "logicalxor"),
@@ -76,11 +90,13 @@ def _multicast(call: Call) -> None:
 
 
 #: Operators whose input has the rank of their output.
-KEEPING: Final = frozenset({
-    *_UNARY,
-    *(f"{prefix}{name}scalar" for prefix in ("", "r") for name in _BINARY),
-    *(f"broadcast{name}" for name in _BINARY),
-})
+KEEPING: Final = frozenset(
+    {
+        *_UNARY,
+        *(f"{prefix}{name}scalar" for prefix in ("", "r") for name in _BINARY),
+        *(f"broadcast{name}" for name in _BINARY),
+    }
+)
 
 RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(_UNARY, _same),

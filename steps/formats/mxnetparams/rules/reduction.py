@@ -69,13 +69,13 @@ def _rank(call: Call) -> None:
 
 
 def _dot(call: Call) -> None:
-    """The last axis of the first against the first axis of the second."""
+    """Contract the last axis of the first with the first axis of the second."""
     first, second = call.input(0), call.input(1)
     if first is None or second is None:
         return
     first = (*first[1:], first[0]) if call.flag("transpose_a") else first
     second = (second[-1], *second[:-1]) if call.flag("transpose_b") else second
-    if not first or not second or UNKNOWN not in (first[-1], second[0]) and first[-1] != second[0]:
+    if not first or not second or (UNKNOWN not in (first[-1], second[0]) and first[-1] != second[0]):
         raise ShapeMismatchError(f"{first} and {second} do not multiply")
     _settle(call, (*first[:-1], *second[1:]))
 
@@ -87,15 +87,15 @@ def _numpy_dot(call: Call) -> None:
         call.give((*first[:-1], *(size for at, size in enumerate(second) if at != len(second) + inner)))
 
 
-def _turned(shape: Shape, turn: bool) -> Shape:  # noqa: FBT001
+def _turned(shape: Shape, *, turn: bool) -> Shape:
     if shape is None or not turn:
         return shape
     return (*shape[:-2], shape[-1], shape[-2])
 
 
 def _multiply(call: Call) -> None:
-    first = _turned(call.input(0), call.flag("transpose_a"))
-    second = _turned(call.input(1), call.flag("transpose_b"))
+    first = _turned(call.input(0), turn=call.flag("transpose_a"))
+    second = _turned(call.input(1), turn=call.flag("transpose_b"))
     call.give(matmul(first, second))
 
 
@@ -144,7 +144,20 @@ def _gram(call: Call) -> None:
 
 RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(
-        ("sum", "sumaxis", "mean", "max", "maxaxis", "min", "minaxis", "prod", "nansum", "nanprod", "norm", "squaresum"),
+        (
+            "sum",
+            "sumaxis",
+            "mean",
+            "max",
+            "maxaxis",
+            "min",
+            "minaxis",
+            "prod",
+            "nansum",
+            "nanprod",
+            "norm",
+            "squaresum",
+        ),
         _reduce,
     ),
     **dict.fromkeys(("std", "var", "average", "any", "all", "amax", "amin"), _reduce),

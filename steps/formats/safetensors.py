@@ -1,0 +1,224 @@
+"""Safetensors: a header of names, types and shapes, then the weights; one file or numbered shards.
+
+The header's rules are those of the reference implementation (https://github.com/huggingface/safetensors, README and
+``safetensors/src/tensor.rs``). Only headers are read. What does not belong here: what the weights are used for.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final, NoReturn
+
+from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
+from klever.steps.files import ModelFiles, Source, opened
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.weights import count_modules, group_shards, sibling_shards
+from klever.steps.model.signature import Signature
+
+#: ``MAX_HEADER_SIZE`` of the reference implementation, in bytes.
+MAX_HEADER_BYTES: Final = 100_000_000
+_MAX_RANK: Final = 64
+_MAX_CONFIG_BYTES: Final = 4 << 20
+_SUFFIX: Final = ".safetensors"
+_INDEX_SUFFIX: Final = ".safetensors.index.json"
+_METADATA: Final = "__metadata__"
+
+#: Element sizes in bits.
+_BITS: Final = {
+    **dict.fromkeys(("F4",), 4),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    **dict.fromkeys(
+        ("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"),
+        8,
+    ),
+    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
+    **dict.fromkeys(("I32", "U32", "F32"), 32),
+    **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
+}
+#: What ``__metadata__.format`` says, in the words of ormbfile.yaml.
+_FRAMEWORKS: Final = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Others", "mlx": "Others", "np": "Others"}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The tensors of one file, name to type and shape, and its free-form metadata."""
+
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]]
+    metadata: Mapping[str, str]
+
+
+class _Safetensors(Format):
+    id = "Safetensors"
+    framework = "PyTorch"
+    needs = "one `*.safetensors`, or all of its shards"
+    unreadable = "a safetensors file holds weights without a graph: write the inputs and outputs in ormbfile.yaml"
+
+    def claim(self, files: ModelFiles) -> Claim | None:
+        named = [path for path in files.sizes if "/" not in path and path.endswith(_SUFFIX)]
+        proven = [path for path in named if _begins_header(files.head(path), files.sizes[path])]
+        # A torn file is still one; a file that begins with something else is not.
+        paths = proven or [path for path in named if len(files.head(path)) < 9]
+        if not paths:
+            return None
+        models = group_shards(paths)
+        indices = tuple(path for path in files.sizes if "/" not in path and path.endswith(_INDEX_SUFFIX))
+        return Claim(
+            evidence=Evidence.CONTENT if proven else Evidence.NAME,
+            files=(*models[0].present, *indices),
+            missing=models[0].missing,
+            competing=tuple(path for model in models for path in model.present) if len(models) > 1 else (),
+        )
+
+    def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
+        if not name.endswith(_SUFFIX):
+            return ()
+        beside = (each for each in sorted(siblings) if each == "config.json" or each.endswith(_INDEX_SUFFIX))
+        return (*sibling_shards(name, siblings), *beside)
+
+    def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
+        del author
+        tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
+        metadata: dict[str, str] = {}
+        for path in claim.files:
+            if not path.endswith(_SUFFIX):
+                continue
+            with opened(files, path) as source:
+                header = read_header(source)
+            if repeated := next((name for name in header.tensors if name in tensors), None):
+                raise MalformedModelError(f"two shards hold the tensor {repeated!r}")
+            tensors.update(header.tensors)
+            metadata.update(header.metadata)
+        return Reading(
+            signature=Signature(layers=count_modules(tensors)),
+            framework=_FRAMEWORKS.get(metadata.get("format", "")),
+            notes=(self.unreadable,),
+            facts=_facts(tensors, metadata) | _config(files),
+        )
+
+
+def _begins_header(head: bytes, size: int) -> bool:
+    length = int.from_bytes(head[:8], "little")
+    return len(head) > 8 and head[8:9] == b"{" and 2 <= length <= min(MAX_HEADER_BYTES, size - 8)
+
+
+def read_header(source: Source) -> Header:
+    """Read and check the header of one file.
+
+    Raises `TruncatedModelError` where the file is shorter than its header says, `LimitExceededError` where the header
+    is longer than the reference implementation takes, `MalformedModelError` where it breaks a rule.
+    """
+    prefix = source.read_at(0, 8)
+    if len(prefix) < 8:
+        raise TruncatedModelError(f"the file of {source.size} bytes is shorter than a safetensors header")
+    length = int.from_bytes(prefix, "little")
+    if length > MAX_HEADER_BYTES:
+        raise LimitExceededError(f"the header claims {length} bytes, more than the {MAX_HEADER_BYTES} allowed")
+    if length > source.size - 8:
+        raise TruncatedModelError(f"the header claims {length} bytes where {source.size - 8} are left")
+    document = _parse(source.read_at(8, length))
+    metadata = document.pop(_METADATA, None) or {}
+    if not isinstance(metadata, dict):
+        raise MalformedModelError("the header's __metadata__ is not a JSON object")
+    spans = []
+    tensors = {}
+    for name, entry in document.items():
+        dtype, shape, begin, end = _entry(name, entry)
+        tensors[name] = (dtype, shape)
+        spans.append((begin, end, name))
+    _check_spans(spans, source.size - 8 - length)
+    return Header(tensors, {key: value for key, value in metadata.items() if isinstance(value, str)})
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    if not data.startswith(b"{"):
+        raise MalformedModelError("the safetensors header does not begin with a JSON object")
+    try:
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
+    except RecursionError:
+        raise LimitExceededError("the safetensors header nests its JSON too deep") from None
+    except UnicodeDecodeError:
+        raise MalformedModelError("the safetensors header is not UTF-8 text") from None
+    except ValueError as error:
+        raise MalformedModelError(f"the safetensors header is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise MalformedModelError("the safetensors header is not a JSON object")
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise MalformedModelError("the safetensors header repeats a name")
+    return result
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise MalformedModelError(f"the safetensors header holds {constant}, which is not JSON")
+
+
+def _entry(name: str, entry: object) -> tuple[str, tuple[int, ...], int, int]:
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise MalformedModelError("the name of a tensor is not Unicode text")
+    match entry:
+        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]}:
+            pass
+        case _:
+            raise MalformedModelError(f"tensor {name!r} lacks a type, a shape or two offsets")
+    if dtype not in _BITS:
+        raise MalformedModelError(f"tensor {name!r} has type {dtype[:40]!r}, which does not exist")
+    if len(shape) > _MAX_RANK or not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
+        raise MalformedModelError(f"tensor {name!r} has a shape that is no list of sizes")
+    bits = prod(shape) * _BITS[dtype]
+    if bits % 8 or not 0 <= begin <= end or end - begin != bits // 8:
+        raise MalformedModelError(
+            f"tensor {name!r} of {dtype} {shape} takes {bits // 8} bytes, its offsets span {end - begin}"
+        )
+    return dtype, tuple(shape), begin, end
+
+
+def _check_spans(spans: list[tuple[int, int, str]], available: int) -> None:
+    """Check that the weights lie one after another without holes and fill the file."""
+    position = 0
+    for begin, end, name in sorted(spans):
+        if begin != position:
+            raise MalformedModelError(f"tensor {name!r} begins at {begin} where the one before ends at {position}")
+        position = end
+    if position > available:
+        raise TruncatedModelError(f"the weights take {position} bytes, the file holds {available}")
+    if position < available:
+        raise MalformedModelError(f"{available - position} bytes follow the last tensor")
+
+
+def _facts(tensors: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping[str, str]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "tensors": len(tensors),
+        "parameters": sum(prod(shape) for _, shape in tensors.values()),
+        "dtypes": dict(sorted(Counter(dtype for dtype, _ in tensors.values()).items())),
+    }
+    if "format" in metadata:
+        facts["weightsOf"] = metadata["format"][:100]
+    return facts
+
+
+def _config(files: ModelFiles) -> dict[str, Any]:
+    """Take what Hugging Face's ``config.json`` says about the architecture; a broken one says nothing."""
+    if not 0 < files.sizes.get("config.json", 0) <= _MAX_CONFIG_BYTES:
+        return {}
+    with opened(files, "config.json") as source:
+        try:
+            document = json.loads(source.read_at(0, source.size))
+        except (ValueError, RecursionError):
+            return {}
+    facts: dict[str, Any] = {}
+    if isinstance(document, dict):
+        architectures, kind = document.get("architectures"), document.get("model_type")
+        if isinstance(architectures, list) and architectures:
+            facts["architectures"] = [str(each)[:200] for each in architectures[:20]]
+        if isinstance(kind, str):
+            facts["modelType"] = kind[:200]
+    return facts
+
+
+FORMAT = _Safetensors()

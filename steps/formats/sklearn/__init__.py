@@ -1,0 +1,74 @@
+"""SKLearn: estimators of scikit-learn in files of joblib's or pickles, of scikit-learn 0.17 to 1.x.
+
+Only recognition stands here; `reader` does the reading.
+"""
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from klever.steps.encodings.joblib import begins_with_estimator
+from klever.steps.files import HEAD_BYTES, ModelFiles, opened
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+
+if TYPE_CHECKING:
+    from klever.steps.model.signature import Signature
+
+_SUFFIXES: Final = (".pkl", ".pickle")
+#: zlib, gzip, bzip2, xz, LZMA, LZ4 and joblib's old own: what joblib may compress with.
+_COMPRESSED: Final = (b"\x78", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x04\x22\x4d\x18", b"ZF0x")
+
+
+class SKLearn(Format):
+    """Files of joblib's and pickles that name scikit-learn's classes."""
+
+    id: ClassVar[str] = "SKLearn"
+    framework: ClassVar[str] = "SKLearn"
+    needs: ClassVar[str] = "*.joblib"
+
+    def claim(self, files: ModelFiles) -> Claim | None:
+        """Claim a pickle that begins with an estimator; a compressed one after inflating its beginning."""
+        found = [path for path in files.sizes if _names_sklearn(files, path)]
+        evidence = Evidence.CONTENT
+        if not found:
+            found = [path for path in files.sizes if path.endswith(".joblib")]
+            evidence = Evidence.NAME
+        if not found:
+            return None
+        first = found[0]
+        stem = first.removesuffix(".pkl").removesuffix(".pickle")
+        rename = {} if first.endswith(".joblib") else {first: f"{stem}.joblib"}
+        return Claim(evidence, files=(first,), competing=tuple(found) if len(found) > 1 else (), rename=rename)
+
+    def read(self, files: ModelFiles, claim: Claim, author: "Signature | None") -> Reading:
+        """Read features, classes and kinds of estimators from the pickle's structure."""
+        del author
+        from klever.steps.formats.sklearn.reader import read_estimator
+
+        with opened(files, claim.files[0]) as source:
+            return read_estimator(source)
+
+
+def _names_sklearn(files: ModelFiles, path: str) -> bool:
+    head = files.head(path)
+    if head.startswith(_COMPRESSED):
+        # Other formats are compressed as well: only a name of joblib's or a pickle's is worth inflating.
+        return path.endswith((".joblib", *_SUFFIXES, ".z", ".gz", ".bz2", ".xz")) and _inflates_to_sklearn(files, path)
+    return _is_estimator(head, path)
+
+
+def _is_estimator(head: bytes, path: str) -> bool:
+    is_pickle = head[:1] == b"\x80" or path.endswith((".joblib", *_SUFFIXES))
+    return is_pickle and begins_with_estimator(head)
+
+
+def _inflates_to_sklearn(files: ModelFiles, path: str) -> bool:
+    from klever.steps.encodings.inflated import inflate
+    from klever.steps.errors import KleverError
+
+    try:
+        with opened(files, path) as source:
+            return _is_estimator(inflate(source).read_at(0, HEAD_BYTES), path)
+    except KleverError:
+        return False
+
+
+FORMAT = SKLearn()
