@@ -56,7 +56,7 @@ def recognise(path: Path, *, format_id: str | None = None) -> Model[LocalFiles]:
     """
     with at_stage("recognise"):
         if not path.exists():
-            raise NotFoundError(f"there is no file or directory {path}")
+            raise NotFoundError(f"there is no file or directory {path}", next_step="check the path")
         if not path.is_dir():
             return _recognise_file(path, format_id)
         ormbfile = path / ORMBFILE

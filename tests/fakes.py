@@ -65,7 +65,7 @@ class Exchange(BaseHTTPRequestHandler):
         """Close the connection after this answer."""
         self.close_connection = True
 
-    def log_message(self, format: str, *arguments: Any) -> None:
+    def log_message(self, *_arguments: Any) -> None:
         pass
 
 
@@ -98,8 +98,8 @@ def fake(script: Script) -> Iterator[Fake]:
             except (BrokenPipeError, ConnectionResetError):
                 self.hang_up()
 
-        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
-
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
+        setattr(Handler, f"do_{method}", Handler._serve)
     with serving(Handler) as port:
         server.host = f"127.0.0.1:{port}"
         yield server

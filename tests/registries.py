@@ -17,7 +17,6 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -227,8 +226,14 @@ class TokenServer:
         now = int(time.time())
         header = {"typ": "JWT", "alg": "RS256", "x5c": [der]}
         claims = {
-            **{"iss": "klever-tests", "sub": USER, "aud": "models", "iat": now, "nbf": now - 10},
-            **{"exp": now + self.life_seconds, "jti": hashlib.sha256(os.urandom(8)).hexdigest()[:16], "access": access},
+            "iss": "klever-tests",
+            "sub": USER,
+            "aud": "models",
+            "iat": now,
+            "nbf": now - 10,
+            "exp": now + self.life_seconds,
+            "jti": hashlib.sha256(os.urandom(8)).hexdigest()[:16],
+            "access": access,
         }
         signed = ".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
         signature = _openssl("dgst", "-sha256", "-sign", self.key, stdin=signed.encode())
@@ -266,7 +271,7 @@ def token_server(directory: Path) -> Iterator[TokenServer]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *arguments: Any) -> None:
+        def log_message(self, *_arguments: Any) -> None:
             pass
 
     with serving(Handler) as port:
@@ -291,12 +296,7 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
         thread.join()
 
 
-@cache
-def _versions() -> tuple[str, ...]:
-    return tuple(PROGRAMS)
-
-
-@pytest.fixture(scope="session", params=_versions(), ids=lambda version: f"registry-{version}")
+@pytest.fixture(scope="session", params=tuple(PROGRAMS), ids=lambda version: f"registry-{version}")
 def registry_version(request: pytest.FixtureRequest) -> str:
     """Each of the versions that tests run over."""
     return str(request.param)

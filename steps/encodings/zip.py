@@ -48,6 +48,7 @@ _CENTRAL_SIGNATURE: Final = b"PK\x01\x02"
 _ZIP64_EXTRA: Final = 1
 _IN_ZIP64: Final = 0xFFFFFFFF
 _MAX_COMMENT_BYTES: Final = 0xFFFF
+_BLOCK_BYTES: Final = 128 << 10
 #: Room for a local header's extra field; PyTorch pads with one so that the data is aligned to 64 bytes.
 _USUAL_EXTRA_BYTES: Final = 256
 
@@ -82,10 +83,10 @@ class ZipArchive:
     """
 
     def __init__(self, source: "Source") -> None:
-        self._source = source
+        self._source = _ReadAhead(source)
         self._left = MAX_READ_BYTES
         #: Members by name, in the directory's order.
-        self.names: Mapping[str, Member] = MappingProxyType(_read_directory(source))
+        self.names: Mapping[str, Member] = MappingProxyType(_read_directory(self._source))
 
     def read(self, name: str, limit: int) -> bytes:
         """Return a member's content, inflated and checked against its CRC.
@@ -164,6 +165,30 @@ class ZipArchive:
         if (name_bytes, name, method) != (len(name), member.raw_name, member.method):
             raise MalformedModelError(f"the header of {member.name} contradicts the archive's directory")
         return int(extra_bytes)
+
+
+class _ReadAhead:
+    """A source that keeps the block it read last: small members, such as files of code, stand side by side."""
+
+    __slots__ = ("_block", "_source", "_start", "size")
+
+    def __init__(self, source: "Source") -> None:
+        self._source = source
+        self._block = b""
+        self._start = 0
+        self.size = source.size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        at = offset - self._start
+        if at < 0 or at + length > len(self._block):
+            if length > _BLOCK_BYTES:
+                return self._source.read_at(offset, length)
+            self._block = self._source.read_at(offset, _BLOCK_BYTES)
+            self._start, at = offset, 0
+        return self._block[at : at + length]
+
+    def close(self) -> None:
+        pass
 
 
 class _View:

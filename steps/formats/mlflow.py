@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from klever.steps.errors import LimitExceededError, MalformedModelError, MetadataError
 from klever.steps.files import ModelFiles, opened
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.interface import Claim, Evidence, Format, Precedence, Reading
 from klever.steps.model.signature import Signature, Tensor
 
 _FILE: Final = "MLmodel"
@@ -48,6 +48,7 @@ class MLflow(Format):
 
     id = "MLflow"
     framework = "MLflow"
+    precedence = Precedence.DIRECTORY
     needs = "MLmodel"
 
     def claim(self, files: ModelFiles) -> Claim | None:

@@ -9,10 +9,16 @@ from klever.steps.model.shapes import UNKNOWN, Shape
 
 #: Text of a configuration in bytes; NASNetLarge, of a thousand layers, has 1.1 MB.
 MAX_CONFIG_BYTES: Final = 32 << 20
+#: Objects and lists, and items in them: parsed they take up to 50 times the memory of their text. NASNetLarge has
+#: 25 000 and 50 000, a layer for text its vocabulary.
+_MAX_CONTAINERS: Final = 200_000
+_MAX_ITEMS: Final = 1_000_000
 #: Sizes that frameworks store in 64 bits with a sign.
 MAX_DIMENSION: Final = (1 << 63) - 1
 #: TensorFlow allows ranks up to 254; beyond 32 there is nothing real.
 MAX_RANK: Final = 32
+#: Characters of an equation for ``einsum``.
+MAX_EQUATION: Final = 256
 
 
 class ConfigError(ValueError):
@@ -27,6 +33,8 @@ def parse_config(text: str) -> Mapping[str, Any]:
     """
     if len(text) > MAX_CONFIG_BYTES:
         raise LimitExceededError(f"the Keras configuration has {len(text)} characters, more than {MAX_CONFIG_BYTES}")
+    if text.count("{") + text.count("[") > _MAX_CONTAINERS or text.count(",") > _MAX_ITEMS:
+        raise LimitExceededError("the Keras configuration has more parts than that of any real model")
     try:
         config = json.loads(text)
     except RecursionError:

@@ -14,8 +14,11 @@ from klever.steps.kerasconfig.document import as_shape
 from klever.steps.kerasconfig.layer import Layer, Spec, numpy_dtype
 
 #: Calls of layers in one model, nested ones apart; NASNetLarge has 1041.
-MAX_CALLS: Final = 200_000
+MAX_CALLS: Final = 50_000
 _MAX_NESTING: Final = 32
+_MAX_LAYERS: Final = 20_000
+#: Inputs, or outputs, of one model.
+_MAX_ENDPOINTS: Final = 4096
 #: Stands where a layer's name would for an argument that is no tensor.
 _CONSTANT: Final = "_CONSTANT_VALUE"
 
@@ -34,6 +37,8 @@ class Node:
 
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
+    #: How many values the arguments are made of.
+    size: int
 
 
 @dataclass
@@ -66,7 +71,10 @@ def read_graph(config: Mapping[str, Any]) -> Graph:
     """Read layers and calls of a functional model's ``config``; raises `MalformedModelError` where they are none."""
     graph = Graph()
     entries = config.get("layers")
-    for entry in entries if isinstance(entries, list) else ():
+    entries = entries if isinstance(entries, list) else []
+    if len(entries) > _MAX_LAYERS:
+        raise LimitExceededError(f"the Keras model has {len(entries)} layers, more than {_MAX_LAYERS}")
+    for entry in entries:
         if not isinstance(entry, dict):
             raise MalformedModelError("the Keras model has a layer that is not a JSON object")
         layer = Layer(entry)
@@ -77,7 +85,7 @@ def read_graph(config: Mapping[str, Any]) -> Graph:
         graph.layers[name] = layer
     reader = _NodeReader(graph)
     total = 0
-    for entry, name in zip(entries if isinstance(entries, list) else (), graph.layers, strict=True):
+    for entry, name in zip(entries, graph.layers, strict=True):
         nodes = entry.get("inbound_nodes")
         graph.calls[name] = [reader.node(data) for data in nodes] if isinstance(nodes, list) else []
         total += len(graph.calls[name])
@@ -85,6 +93,8 @@ def read_graph(config: Mapping[str, Any]) -> Graph:
             raise LimitExceededError(f"the Keras model calls its layers more than {MAX_CALLS} times")
     graph.inputs = [reader.endpoint(item) for item in _endpoints(config.get("input_layers"))]
     graph.outputs = [reader.endpoint(item) for item in _endpoints(config.get("output_layers"))]
+    if max(len(graph.inputs), len(graph.outputs)) > _MAX_ENDPOINTS:
+        raise LimitExceededError(f"the Keras model has more than {_MAX_ENDPOINTS} inputs or outputs")
     return graph
 
 
@@ -93,23 +103,29 @@ class _NodeReader:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
+        self._values = 0
 
     def node(self, data: object) -> Node:
+        before = self._values
+        args, kwargs = self._arguments(data)
+        return Node(args, kwargs, self._values - before)
+
+    def _arguments(self, data: object) -> tuple[list[Any], dict[str, Any]]:
         if isinstance(data, Mapping) and "args" in data:
             args = self._modern(data["args"])
             kwargs = self._modern(data.get("kwargs"))
-            return Node(args if isinstance(args, list) else [args], kwargs if isinstance(kwargs, dict) else {})
-        kwargs = {}
+            return (args if isinstance(args, list) else [args]), (kwargs if isinstance(kwargs, dict) else {})
+        kwargs = dict[str, Any]()
         first = self._classic(data, kwargs)
         if isinstance(first, list) and len(first) == 1:
             first = first[0]
-        return Node([first], {key: self._tensor_or_constant(value) for key, value in kwargs.items()})
+        return [first], {key: self._tensor_or_constant(value) for key, value in kwargs.items()}
 
     def endpoint(self, item: Sequence[Any]) -> Reference:
         return self._reference(item, counted_from_one=True)
 
     def _classic(self, data: object, kwargs: dict[str, Any], depth: int = 0) -> Any:
-        _check_nesting(depth)
+        self._count(depth)
         if isinstance(data, Mapping):
             return {key: self._classic(value, kwargs, depth + 1) for key, value in data.items()}
         if not isinstance(data, list):
@@ -121,7 +137,7 @@ class _NodeReader:
         return [self._classic(item, kwargs, depth + 1) for item in data]
 
     def _tensor_or_constant(self, value: object, depth: int = 0) -> Any:
-        _check_nesting(depth)
+        self._count(depth)
         if isinstance(value, Mapping):
             return {key: self._tensor_or_constant(item, depth + 1) for key, item in value.items()}
         if not isinstance(value, list):
@@ -131,7 +147,7 @@ class _NodeReader:
         return [self._tensor_or_constant(item, depth + 1) for item in value]
 
     def _modern(self, value: object, depth: int = 0) -> Any:
-        _check_nesting(depth)
+        self._count(depth)
         if isinstance(value, list):
             return [self._modern(item, depth + 1) for item in value]
         if not isinstance(value, Mapping):
@@ -148,6 +164,10 @@ class _NodeReader:
         if kind is not None:
             return value
         return {key: self._modern(item, depth + 1) for key, item in value.items()}
+
+    def _count(self, depth: int) -> None:
+        _check_nesting(depth)
+        self._values += 1
 
     def _reference(self, item: object, *, counted_from_one: bool) -> Reference:
         if isinstance(item, list) and len(item) >= 3:

@@ -6,7 +6,7 @@ from typing import Final
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.kerasconfig.document import MAX_DIMENSION, MAX_RANK, ConfigError, as_shape
 from klever.steps.kerasconfig.graph import Graph, Reference, read_graph, references, resolve
-from klever.steps.kerasconfig.layer import Call, Layer, Spec, numpy_dtype, tensors
+from klever.steps.kerasconfig.layer import Call, Layer, Spec, numpy_dtype, printable, tensors
 from klever.steps.kerasconfig.rules import LAYERS
 from klever.steps.kerasconfig.rules.operations import FUNCTION_LAYERS, RECORDED, rule_for_operation
 from klever.steps.kerasconfig.rules.recorded import function_call
@@ -14,17 +14,20 @@ from klever.steps.model.shapes import ShapeMismatchError, merge
 
 #: Models are nested a few levels deep.
 _MAX_NESTING: Final = 24
-#: Calls in all models together, the nested counted each time that other shapes meet them.
-_MAX_CALLS: Final = 100_000
+#: Values that calls take and return, in all models together, the nested counted each time that other shapes meet
+#: them; NASNetLarge takes 5000.
+_MAX_STEPS: Final = 150_000
 
 
 class Inference:
     """Works out what the layers of one configuration return; keeps what it found for models called again."""
 
     def __init__(self) -> None:
-        self._calls = _MAX_CALLS
+        self._steps = _MAX_STEPS
         self._depth = 0
+        # By the identity of the configuration, which is parsed once and lives as long as this.
         self._graphs: dict[int, Graph] = {}
+        self._chains: dict[int, list[Layer]] = {}
         self._known: dict[tuple[int, tuple[Spec, ...]], tuple[Spec, ...]] = {}
         #: One sentence for each layer whose output could not be worked out although its rule is known.
         self.notes: dict[str, str] = {}
@@ -36,14 +39,19 @@ class Inference:
             self._graphs[key] = read_graph(layer.config)
         return self._graphs[key]
 
+    def _chain(self, layer: Layer) -> list[Layer]:
+        key = id(layer.config)
+        if key not in self._chains:
+            self._chains[key] = [inner for inner in sequential_layers(layer) if not inner.is_input]
+        return self._chains[key]
+
     def functional(self, layer: Layer, inputs: Sequence[Spec]) -> tuple[Spec, ...]:
         """Return a functional model's outputs for ``inputs`` in its own order."""
         graph = self.graph(layer)
-        results: dict[tuple[str, int], tuple[Spec, ...]] = {}
-        given = dict(zip((reference.layer for reference in graph.inputs), inputs, strict=False))
-        for name, inner in graph.layers.items():
-            if inner.is_input or name in given:
-                results[name, 0] = (given.get(name) or declared(inner),)
+        self._spend(len(graph.inputs) + len(graph.outputs))
+        results: dict[tuple[str, int], tuple[Spec, ...]] = {
+            (reference.layer, 0): (spec,) for reference, spec in zip(graph.inputs, inputs, strict=False)
+        }
         for output in graph.outputs:
             self._work_out(graph, graph.node_of(output), results)
         return tuple(_pick(graph, results, output) for output in graph.outputs)
@@ -60,17 +68,20 @@ class Inference:
 
     def call(self, layer: Layer, call: Call) -> tuple[Spec, ...]:
         """Return what one call of a layer returns; nothing is known of the output where no rule applies."""
-        self._calls -= 1
-        if self._calls < 0:
-            raise LimitExceededError(f"the Keras model makes more than {_MAX_CALLS} calls of layers")
+        self._spend(1 + len(call.specs))
         try:
             results = self._nested(layer, call) if layer.is_model else self._by_rule(layer, call)
         except (ConfigError, ShapeMismatchError) as error:
-            self.notes.setdefault(
-                layer.name, f"the output of layer {layer.name} ({layer.class_name}) is not known: {error}"
-            )
+            self.notes.setdefault(layer.name, f"the output of layer {printable(layer.name)} is not known: {error}")
             results = (Spec(),)
+        self._spend(len(results))
         return tuple(spec if _is_sane(spec) else Spec(None, spec.dtype) for spec in results)
+
+    def _spend(self, steps: int) -> None:
+        """Count steps of all models together; nested models could multiply them without bound."""
+        self._steps -= steps
+        if self._steps < 0:
+            raise LimitExceededError(f"the Keras model takes more than {_MAX_STEPS} steps to follow")
 
     def _by_rule(self, layer: Layer, call: Call) -> tuple[Spec, ...]:
         if layer.is_foreign:
@@ -103,7 +114,8 @@ class Inference:
                 wanted = [declared(inner.layers[ref.layer]) for ref in inner.inputs if ref.layer in inner.layers]
                 self._known[key] = self.functional(layer, _fit(call, wanted))
             else:
-                self._known[key] = self.sequential(sequential_layers(layer), call.args[0] if call.args else None)
+                chain = self._chain(layer)
+                self._known[key] = self.sequential(chain, call.args[0] if call.args else None)
             self._depth -= 1
         return self._known[key]
 
@@ -119,9 +131,11 @@ class Inference:
                 continue
             calls = graph.calls[name]
             if not calls:
-                results[stack.pop()] = (Spec(),)
+                layer = graph.layers[name]
+                results[stack.pop()] = (declared(layer) if layer.is_input else Spec(),)
                 continue
             node = calls[index]
+            self._spend(node.size)
             needed = {graph.node_of(reference) for reference in references([node.args, node.kwargs])}
             missing = [key for key in needed if key not in results]
             if not missing:

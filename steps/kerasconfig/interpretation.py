@@ -8,7 +8,7 @@ from typing import Any, Final
 from klever.steps.errors import MalformedModelError
 from klever.steps.kerasconfig.document import as_shape
 from klever.steps.kerasconfig.inference import Inference, declared, sequential_layers
-from klever.steps.kerasconfig.layer import Layer, Spec
+from klever.steps.kerasconfig.layer import Layer, Spec, printable
 from klever.steps.kerasconfig.rules import LAYERS
 from klever.steps.model.signature import Signature, Tensor
 
@@ -57,7 +57,8 @@ def interpret(config: Mapping[str, Any], author: Signature | None = None) -> Int
     elif model.is_sequential:
         inputs, outputs = _sequential(model, inference, author)
     else:
-        note = f"{model.written_class} builds its layers in code, so the file does not tell its inputs and outputs"
+        name = printable(model.written_class)
+        note = f"{name} builds its layers in code, so the file does not tell its inputs and outputs"
         return Interpretation(Signature(), (note, *notes))
     layers = _count_layers(model, inference)
     signature = Signature(inputs=tuple(inputs), outputs=tuple(outputs), layers=layers)
@@ -201,7 +202,7 @@ def _code_notes(model: Layer) -> Iterator[str]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    everything = list(names)
+    everything = [printable(name) for name in names]
     more = len(everything) - _MAX_NAMES
     return ", ".join(everything[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 

@@ -39,6 +39,8 @@ _FIELDS: Final = {
 _KEEP_OUTPUT_DIM: Final = frozenset({"Embedding"})
 #: Those whose ``length`` is a size of their own and no factor.
 _KEEP_LENGTH: Final = frozenset({"Resizing"})
+#: More fields than any layer has.
+_MAX_FIELDS: Final = 256
 
 
 def modernise(class_name: str, config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -46,7 +48,7 @@ def modernise(class_name: str, config: Mapping[str, Any]) -> tuple[str, Mapping[
     name = _CLASSES.get(class_name, class_name)
     ordering = config.get("dim_ordering")
     old = ordering is not None or any(key in config for key in _FIELDS) or "nb_row" in config or "output_dim" in config
-    if not old or class_name == "Merge":
+    if not old or class_name == "Merge" or len(config) > _MAX_FIELDS:
         return name, config
     changed = dict(config)
     for before, after in _FIELDS.items():

@@ -33,6 +33,9 @@ class Problem:
     digest: str
     cause: str
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.cause}"
+
 
 def reachable(index: LayoutIndex, blobs: BlobDirectory) -> set[Digest]:
     """Return the digests of all blobs that an entry of the index leads to.

@@ -6,6 +6,7 @@ followed and nothing is known of registries: see `klever.steps.oci.session`.
 
 import email.utils
 import errno
+import logging
 import random
 import re
 import ssl
@@ -36,6 +37,17 @@ _DRAIN_BYTES: Final = 64 << 10
 _CERTIFICATES: Final = Path("/etc/docker/certs.d")
 #: How OpenSSL names an answer that is not TLS, by its version.
 _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
+
+
+def _drop_queries(record: logging.LogRecord) -> bool:
+    """Take the query off every path that urllib3 logs: signed addresses and uploads carry their key there."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
+    return True
+
+
+# The filter is of urllib3's own logger, since no argument keeps it from logging.
+logging.getLogger("urllib3.connectionpool").addFilter(_drop_queries)
 
 
 @dataclass(frozen=True)
@@ -193,18 +205,15 @@ class Transport:
     def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Response:
         origin = Origin.of(url)
         upload = _Upload(body) if body is not None and not isinstance(body, bytes) else None
-        pool = self._manager(origin).connection_from_host(origin.host, origin.port, origin.scheme)
-        parts = urlsplit(url)
-        target = parts.path or "/"
+        manager = self._manager(origin)
         try:
-            return pool.urlopen(
+            return manager.urlopen(
                 method,
-                f"{target}?{parts.query}" if parts.query else target,
+                url,
                 body=upload or body,
                 headers={"User-Agent": "klever", "Accept-Encoding": "identity", **headers},
                 retries=False,
                 redirect=False,
-                assert_same_host=False,
                 preload_content=False,
                 decode_content=False,
             )
@@ -219,12 +228,13 @@ class Transport:
 
     def _manager(self, origin: Origin) -> urllib3.PoolManager:
         proxy = _proxy(origin)
+        key = f"{origin.scheme} {proxy}"
         with self._lock:
-            if origin.scheme == "https" and self._context is None:
-                self._context = self._tls(origin)
-            # A context is made for https alone: loading the trusted authorities takes time.
-            key = f"{origin.scheme} {proxy}"
             if key not in self._managers:
+                # A context is made for https alone: loading the trusted authorities takes time.
+                tls = origin.scheme == "https" or proxy.startswith("https:")
+                if tls and self._context is None:
+                    self._context = self._tls(origin)
                 self._managers[key] = self._make_manager(proxy)
             return self._managers[key]
 
@@ -236,25 +246,29 @@ class Transport:
         if self._context is not None:
             options["ssl_context"] = self._context
             options["cert_reqs"] = "CERT_NONE" if self._insecure else "CERT_REQUIRED"
-        if not proxy:
-            manager = urllib3.PoolManager(**options)
-        else:
-            parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-            secret = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-            proxy_headers = urllib3.make_headers(proxy_basic_auth=secret) if parts.username else None
-            address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-            try:
-                manager = urllib3.ProxyManager(address, proxy_headers=proxy_headers, **options)
-            except (urllib3.exceptions.HTTPError, ValueError):
-                raise RegistryRefusedError(
-                    f"the proxy {clean_url(address)} is not an http or https address",
-                    next_step="set HTTPS_PROXY and HTTP_PROXY, or NO_PROXY for the registry's host",
-                ) from None
-        patience = {"send_timeout": self.timeouts.read}
-        plain = type("_Plain", (urllib3.HTTPConnectionPool,), {"ConnectionCls": type("_C", (_PatientSend,), patience)})
-        tls = type("_TLS", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": type("_C", (_PatientSendTLS,), {**patience, "unverified": self._insecure})})
-        manager.pool_classes_by_scheme = {"http": plain, "https": tls}
+        manager = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
+        manager.pool_classes_by_scheme = self._pools()
         return manager
+
+    def _pools(self) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+        """Return urllib3's pools with connections of ours, which know this transport's choices."""
+        patience = self.timeouts.read
+        insecure = self._insecure
+
+        class Plain(_PatientSend):
+            send_timeout = patience
+
+        class Tls(_PatientSendTLS):
+            send_timeout = patience
+            unverified = insecure
+
+        class PlainPool(urllib3.HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class TlsPool(urllib3.HTTPSConnectionPool):
+            ConnectionCls = Tls
+
+        return {"http": PlainPool, "https": TlsPool}
 
     def _tls(self, origin: Origin) -> ssl.SSLContext:
         # Honours SSL_CERT_FILE and SSL_CERT_DIR.
@@ -362,6 +376,22 @@ def network_reason(error: BaseException) -> str:
     if any(isinstance(link, exceptions.ConnectTimeoutError) for link in links):
         return "no connection in time"
     return "no answer in time" if any(isinstance(link, TimeoutError) for link in links) else "the connection broke off"
+
+
+def _proxied(proxy: str, options: Mapping[str, Any]) -> urllib3.ProxyManager:
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        secret = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        headers = urllib3.make_headers(proxy_basic_auth=secret) if parts.username else None
+        address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        if parts.hostname:
+            return urllib3.ProxyManager(address, proxy_headers=headers, **options)
+    except (urllib3.exceptions.HTTPError, ValueError):
+        pass
+    raise RegistryRefusedError(
+        f"the proxy {clean_url(proxy)} is not an http or https address",
+        next_step="set HTTPS_PROXY and HTTP_PROXY, or NO_PROXY for the registry's host",
+    )
 
 
 def _proxy(origin: Origin) -> str:

@@ -7,7 +7,7 @@ fields and annotations, survives every change. What does not belong here: files.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from klever.steps.errors import InvalidReferenceError, ManifestError
@@ -88,9 +88,7 @@ class LayoutIndex:
             return self
         elif repository:
             annotations[media.REPOSITORY] = repository
-        value = Descriptor(
-            descriptor.media_type, descriptor.digest, descriptor.size, annotations, descriptor.artifact_type
-        ).to_json()
+        value = replace(descriptor, annotations=annotations).to_json()
 
         def is_replaced(entry: Entry) -> bool:
             same = entry.descriptor.digest == descriptor.digest and entry.tag is None

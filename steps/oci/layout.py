@@ -14,12 +14,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, Final
 
 from klever.steps.errors import (
     AlreadyExistsError,
+    CorruptBlobError,
     ManifestError,
     NotFoundError,
     StorageError,
@@ -68,7 +70,9 @@ class LayoutStore:
     def get_manifest(self, repository: str, reference: str | Digest) -> StoredManifest:
         """Return the manifest under a tag or digest, verified; raises `NotFoundError`."""
         entry = self._find(self.read_index(), repository, reference)
-        return StoredManifest(entry.descriptor, self._manifest_bytes(entry.descriptor))
+        stored = entry.descriptor
+        # Without the annotations of the entry, which are about its place in this layout.
+        return StoredManifest(Descriptor(stored.media_type, stored.digest, stored.size), self._manifest_bytes(stored))
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
         """Say whether the blob is there, whole; all repositories of a layout share their blobs."""
@@ -138,16 +142,18 @@ class LayoutStore:
         expected: Descriptor | None = None,
         progress: Progress = no_progress,
     ) -> Descriptor:
-        """Store the chunks as one blob and return its descriptor; what ``expected`` describes is not written twice.
+        """Store the chunks as one blob and return its descriptor.
 
-        Raises `TransferError` where the chunks are not what was expected, `StorageError` where the disk refuses;
-        either leaves nothing.
+        What ``expected`` describes is not written twice, but verified, so that a damaged blob is mended by who
+        brings it again. Raises `TransferError` where the chunks are not what was expected, `StorageError` where the
+        disk refuses; either leaves nothing.
         """
         if repository:
             parse_repository(repository)
         self._prepare()
         with self._writing():
-            if expected is not None and self._reuse(expected):
+            if expected is not None and self._reuse(expected) and self._is_sound(expected):
+                progress(expected.size)
                 return expected
             with ExitStack() as stack:
                 with _storing(f"cannot write to {self.directory}"):
@@ -187,21 +193,17 @@ class LayoutStore:
         children = list(children_of(document))
         descriptor = Descriptor.of(data, media_type)
         self.put_blob(repository, lambda: (data,), expected=descriptor)
-        with self._changing_index() as index:
-            for child in children:
-                if self._blobs.size(child.digest) != child.size:
-                    raise NotFoundError(
-                        f"the layout holds no blob {child.digest} of {child.size} bytes for the manifest"
-                    )
-            artifact_type = document.get("artifactType")
-            entry = Descriptor(
-                media_type,
-                descriptor.digest,
-                descriptor.size,
-                artifact_type=artifact_type if isinstance(artifact_type, str) else None,
-            )
-            self._write_index(index.add(repository, tag, entry))
-        self._writer.settle({descriptor.digest, *(child.digest for child in children)})
+        artifact_type = document.get("artifactType")
+        entry = replace(descriptor, artifact_type=artifact_type if isinstance(artifact_type, str) else None)
+        try:
+            with self._changing_index() as index:
+                for child in children:
+                    if self._blobs.size(child.digest) != child.size:
+                        raise NotFoundError(f"the layout holds no blob {child.digest} of {child.size} bytes")
+                self._write_index(index.add(repository, tag, entry))
+        finally:
+            self._writer.settle({descriptor.digest})
+        self._writer.settle({child.digest for child in children})
         return descriptor
 
     def delete(self, repository: str, reference: str | Digest) -> None:
@@ -304,6 +306,14 @@ class LayoutStore:
                 return False
             os.utime(self._blobs.path(descriptor.digest))
         self._writer.stored(descriptor.digest)
+        return True
+
+    def _is_sound(self, descriptor: Descriptor) -> bool:
+        try:
+            for _ in self._blobs.stream(descriptor):
+                pass
+        except (CorruptBlobError, NotFoundError):
+            return False
         return True
 
     @contextmanager

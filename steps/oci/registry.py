@@ -293,6 +293,7 @@ class RegistryStore:
 
     def _pages(self, url: str, access: Access, key: str, about: str) -> Iterator[Any]:
         """Yield the entries of a listing that may go on by ``Link`` on the same host (RFC 8288)."""
+        url = f"{self._session.base}{url}"
         seen: set[str] = set()
         for _page in range(_MAX_PAGES):
             seen.add(url)
@@ -304,7 +305,7 @@ class RegistryStore:
             yield from entries
             if not link:
                 return
-            url = follow(f"{self._session.base}{url}" if url.startswith("/") else url, link[1], "lists on")
+            url = follow(url, link[1], "lists on")
             if Origin.of(url) != self._session.origin or url in seen:
                 raise RegistryRefusedError(f"the registry {self.host} links {about} to another place")
         raise RegistryRefusedError(f"the registry {self.host} lists more than {_MAX_PAGES} pages of {about}")

@@ -34,6 +34,7 @@ def read_symbol_nodes(storage: Storage, address: int) -> Iterator[int]:
         )
         children = []
         for _ in range(used):
+            storage.step()
             storage.length(entries)
             child = storage.offset(entries)
             if child is None or child in seen:

@@ -13,7 +13,7 @@ from klever.steps.errors import LimitExceededError, MalformedModelError
 #: Names are C strings; netCDF, with the longest in use, allows 256 characters.
 _MAX_NAME_BYTES: Final = 4096
 #: The longest single object: text of a model's configuration, or one chunk of a list of names.
-MAX_OBJECT_BYTES: Final = 64 << 20
+MAX_OBJECT_BYTES: Final = 32 << 20
 
 _MANAGED, _HUGE, _TINY = range(3)
 _HUGE_INDIRECT: Final = 1

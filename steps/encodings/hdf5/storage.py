@@ -12,7 +12,7 @@ from klever.steps.files import Source
 #: Structures (messages, nodes, links, heap objects) that one file may make a reader visit.
 MAX_STEPS: Final = 200_000
 #: Bytes that one file may make a reader take, counted again whenever they are taken again.
-MAX_BYTES: Final = 128 << 20
+MAX_BYTES: Final = 96 << 20
 
 _BLOCK_BYTES: Final = 64 << 10
 _BLOCKS_KEPT: Final = 16

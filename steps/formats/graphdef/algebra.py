@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from klever.steps.formats.graphdef.call import NOTHING, Call, Known, rule, shape_rule
+from klever.steps.formats.graphdef.call import MAX_OUTPUTS, NOTHING, Call, Known, rule, shape_rule
 from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, broadcast, matmul, merge, normalise_axis
 
 #: Operators whose result is a scalar: sums, states, and handles of resources and lists.
@@ -110,16 +110,34 @@ def _histogram(call: Call) -> Shape:
     return (UNKNOWN if number is None else number,)
 
 
-@shape_rule("SegmentSum", "SegmentMean", "SegmentMax", "SegmentMin", "SegmentProd", "SparseSegmentSum", "SparseSegmentMean",
-            "SparseSegmentSqrtN")  # fmt: skip
+@shape_rule(
+    "SegmentSum",
+    "SegmentMean",
+    "SegmentMax",
+    "SegmentMin",
+    "SegmentProd",
+    "SparseSegmentSum",
+    "SparseSegmentMean",
+    "SparseSegmentSqrtN",
+)
 def _segment(call: Call) -> Shape:
     given = call.shape(0)
     return None if not given else (UNKNOWN, *given[1:])
 
 
-@shape_rule("UnsortedSegmentSum", "UnsortedSegmentMax", "UnsortedSegmentMin", "UnsortedSegmentProd", "SegmentSumV2",
-            "SegmentMaxV2", "SegmentMinV2", "SegmentProdV2", "SparseSegmentSumWithNumSegments",
-            "SparseSegmentMeanWithNumSegments", "SparseSegmentSqrtNWithNumSegments")  # fmt: skip
+@shape_rule(
+    "UnsortedSegmentSum",
+    "UnsortedSegmentMax",
+    "UnsortedSegmentMin",
+    "UnsortedSegmentProd",
+    "SegmentSumV2",
+    "SegmentMaxV2",
+    "SegmentMinV2",
+    "SegmentProdV2",
+    "SparseSegmentSumWithNumSegments",
+    "SparseSegmentMeanWithNumSegments",
+    "SparseSegmentSqrtNWithNumSegments",
+)
 def _segments(call: Call) -> Shape:
     given, places, number = call.shape(0), call.shape(1), call.integer(3 if "Sparse" in call.node.op else 2)
     if given is None or places is None:
@@ -163,7 +181,7 @@ def _look_up(call: Call) -> Sequence[Known]:
 def _decode_paths(call: Call) -> Sequence[Known]:
     given = call.shape(0)
     batch = given[1] if given and len(given) == 3 else UNKNOWN
-    paths = 1 if call.node.op == "CTCGreedyDecoder" else min(max(call.attribute("top_paths", 1), 0), 1024)
+    paths = 1 if call.node.op == "CTCGreedyDecoder" else min(max(call.attribute("top_paths", 1), 0), MAX_OUTPUTS)
     parts = [Known((UNKNOWN, 2))] * paths + [Known((UNKNOWN,))] * paths + [Known((2,))] * paths
     return (*parts, Known((batch, paths)))
 
@@ -207,14 +225,24 @@ def _gru_cell(call: Call) -> Sequence[Known]:
     return (Known((batch, cells)), Known((batch, cells)), Known((batch, cells)), Known((batch, cells)))
 
 
-@rule("ParseExample")
+@rule("ParseExample", "ParseExampleV2", "ParseSingleExample")
 def _parse_example(call: Call) -> Sequence[Known]:
     """Parse records: sparse features are indices, values and a shape each; dense ones have theirs in an attribute."""
-    sparse = min(max(call.attribute("Nsparse", 0), 0), 4096)
-    batch = call.size(0)
-    dense = [Known(None if shape is None else (batch, *shape)) for shape in call.node.shapes("dense_shapes") or ()]
-    parts = [Known((UNKNOWN, 2))] * sparse + [Known((UNKNOWN,))] * sparse + [Known((2,))] * sparse
+    number = call.attribute("Nsparse", call.attribute("num_sparse", 0))
+    sparse = min(max(number, 0), MAX_OUTPUTS)
+    records = call.shape(0)
+    if records is None or call.node.dtypes("ragged_value_types"):
+        return ()
+    rank = len(records) + 1
+    dense = [Known(None if shape is None else (*records, *shape)) for shape in call.node.shapes("dense_shapes") or ()]
+    parts = [Known((UNKNOWN, rank))] * sparse + [Known((UNKNOWN,))] * sparse + [Known((rank,))] * sparse
     return (*parts, *dense)
+
+
+@rule("QuantizeV2")
+def _quantize(call: Call) -> Sequence[Known]:
+    ends = Known(() if call.attribute("axis", -1) == -1 else None)
+    return (Known(call.shape(0)), ends, ends)
 
 
 @rule("TensorListStack")

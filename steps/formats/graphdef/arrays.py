@@ -8,7 +8,17 @@ from math import ceil, prod
 from typing import Final
 
 from klever.steps.encodings.tensorflow import MAX_ELEMENTS, Number
-from klever.steps.formats.graphdef.call import NOTHING, Call, Known, Values, rule, scalar, shape_rule, vector
+from klever.steps.formats.graphdef.call import (
+    MAX_OUTPUTS,
+    NOTHING,
+    Call,
+    Known,
+    Values,
+    rule,
+    scalar,
+    shape_rule,
+    vector,
+)
 from klever.steps.model.shapes import (
     UNKNOWN,
     Shape,
@@ -23,8 +33,6 @@ from klever.steps.model.shapes import (
     transpose,
 )
 
-#: Lists of outputs longer than this are not spelled out.
-_MAX_PARTS: Final = 4096
 
 #: Operators that fill a shape with numbers of their own.
 _RANDOM: Final = (
@@ -133,7 +141,7 @@ def _parallel(call: Call) -> Sequence[Known]:
 
 @rule("Unpack")
 def _unpack(call: Call) -> Sequence[Known]:
-    given, parts = call[0], min(max(call.attribute("num", 0), 0), _MAX_PARTS)
+    given, parts = call[0], min(max(call.attribute("num", 0), 0), MAX_OUTPUTS)
     if given.shape is None:
         return (NOTHING,) * parts
     axis = normalise_axis(call.attribute("axis", 0), len(given.shape))
@@ -328,7 +336,7 @@ def _scatter_nd(call: Call) -> Shape:
 def _split(call: Call) -> Sequence[Known]:
     """Cut into parts, equal ones or of given lengths."""
     equal = call.node.op == "Split"
-    parts = min(max(call.attribute("num_split", 0), 0), _MAX_PARTS)
+    parts = min(max(call.attribute("num_split", 0), 0), MAX_OUTPUTS)
     given, axis = (call[1], call.integer(0)) if equal else (call[0], call.integer(2))
     if given.shape is None or parts == 0:
         return (NOTHING,) * parts
@@ -497,13 +505,14 @@ def _unique(call: Call) -> Sequence[Known]:
 
 @rule("ListDiff")
 def _difference(call: Call) -> Sequence[Known]:
+    del call
     return (Known((UNKNOWN,)), Known((UNKNOWN,)))
 
 
 @rule("DynamicPartition")
 def _dynamic_partition(call: Call) -> Sequence[Known]:
     data, places = call.shape(0), call.shape(1)
-    parts = min(max(call.attribute("num_partitions", 0), 0), _MAX_PARTS)
+    parts = min(max(call.attribute("num_partitions", 0), 0), MAX_OUTPUTS)
     if data is None or places is None:
         return (NOTHING,) * parts
     return (Known((UNKNOWN, *data[len(places) :])),) * parts

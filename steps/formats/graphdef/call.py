@@ -9,6 +9,9 @@ from typing import Final, NamedTuple
 from klever.steps.encodings.tensorflow import Node, Number
 from klever.steps.model.shapes import UNKNOWN, Shape
 
+#: A guard against attributes that claim absurd numbers of outputs.
+MAX_OUTPUTS: Final = 4096
+
 #: Elements of small tensors that are followed through the graph, as targets of a reshape.
 Values = tuple[Number, ...] | None
 

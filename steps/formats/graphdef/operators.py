@@ -1,7 +1,7 @@
 """The outputs of TensorFlow's operators: their names and data types.
 
 From the operator registry of TensorFlow 2.21 (tensorflow/core/ops/*.cc), without what graphs for inference cannot
-hold. One operator a line; an output is ``name=type``, or ``name:attribute`` where an attribute names the type, with
+hold. One operator a line, or several with the rest indented; an output is ``name=type``, or ``name:attribute`` where an attribute names the type, with
 ``|type`` for its default, ``*attribute`` for as many outputs as an attribute counts, and ``[]`` for a list of types.
 What does not belong here: shapes, which the rules tell.
 """
@@ -10,9 +10,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from klever.steps.encodings.tensorflow import DTYPES, Node
-
-#: A guard against attributes that claim absurd numbers of outputs.
-MAX_OUTPUTS: Final = 4096
+from klever.steps.formats.graphdef.call import MAX_OUTPUTS
 
 
 class Output(NamedTuple):
@@ -51,8 +49,10 @@ def _arguments(op: str) -> tuple[Output, ...] | None:
     found = _TABLE.find(f"\n{op} ")
     if found < 0:
         return () if op in WITHOUT_OUTPUTS else None
-    line = _TABLE[found + 1 : _TABLE.index("\n", found + 1)]
-    return tuple(_parse(item) for item in line.split()[1:])
+    end = _TABLE.index("\n", found + 1)
+    while _TABLE.startswith("\n  ", end):
+        end = _TABLE.index("\n", end + 1)
+    return tuple(_parse(item) for item in _TABLE[found:end].split()[1:])
 
 
 def _parse(item: str) -> Output:
@@ -161,10 +161,14 @@ Bitcast output:type
 BitwiseAnd z:T
 BitwiseOr z:T
 BitwiseXor z:T
+BlockLSTM i:T cs:T f:T o:T ci:T co:T h:T
+BlockLSTMV2 i:T cs:T f:T o:T ci:T co:T h:T
 BroadcastArgs r0:T|int32
 BroadcastGradientArgs r0:T|int32 r1:T|int32
 BroadcastTo output:T
 Bucketize output=int32
+CTCBeamSearchDecoder decoded_indices=int64*top_paths decoded_values=int64*top_paths
+  decoded_shape=int64*top_paths log_probability:T|float32
 CTCGreedyDecoder decoded_indices=int64 decoded_values=int64 decoded_shape=int64 log_probability:T|float32
 CTCLoss loss:T|float32 gradient:T|float32
 CTCLossV2 loss=float32 gradient=float32
@@ -449,6 +453,27 @@ PaddingFIFOQueueV2 handle=resource
 ParallelConcat output:T
 ParallelDynamicStitch merged:T
 ParameterizedTruncatedNormal output:dtype
+ParseExampleV2 sparse_indices=int64*num_sparse sparse_values:sparse_types[] sparse_shapes=int64*num_sparse
+  dense_values:Tdense[] ragged_values:ragged_value_types[] ragged_row_splits:ragged_split_types[]
+ParseSequenceExample context_sparse_indices=int64*Ncontext_sparse context_sparse_values:context_sparse_types[]
+  context_sparse_shapes=int64*Ncontext_sparse context_dense_values:Tcontext_dense[]
+  feature_list_sparse_indices=int64*Nfeature_list_sparse feature_list_sparse_values:feature_list_sparse_types[]
+  feature_list_sparse_shapes=int64*Nfeature_list_sparse feature_list_dense_values:feature_list_dense_types[]
+  feature_list_dense_lengths=int64*Nfeature_list_dense
+ParseSequenceExampleV2 context_sparse_indices=int64*Ncontext_sparse context_sparse_values:context_sparse_types[]
+  context_sparse_shapes=int64*Ncontext_sparse context_dense_values:Tcontext_dense[]
+  context_ragged_values:context_ragged_value_types[] context_ragged_row_splits:context_ragged_split_types[]
+  feature_list_sparse_indices=int64*Nfeature_list_sparse feature_list_sparse_values:feature_list_sparse_types[]
+  feature_list_sparse_shapes=int64*Nfeature_list_sparse feature_list_dense_values:feature_list_dense_types[]
+  feature_list_dense_lengths=int64*Nfeature_list_dense
+  feature_list_ragged_values:feature_list_ragged_value_types[]
+  feature_list_ragged_outer_splits:feature_list_ragged_split_types[]
+  feature_list_ragged_inner_splits:feature_list_ragged_split_types[]
+ParseSingleSequenceExample context_sparse_indices=int64*Ncontext_sparse
+  context_sparse_values:context_sparse_types[] context_sparse_shapes=int64*Ncontext_sparse
+  context_dense_values:Tcontext_dense[] feature_list_sparse_indices=int64*Nfeature_list_sparse
+  feature_list_sparse_values:feature_list_sparse_types[] feature_list_sparse_shapes=int64*Nfeature_list_sparse
+  feature_list_dense_values:feature_list_dense_types[]
 ParseTensor output:out_type
 PartitionedCall output:Tout[]
 Placeholder output:dtype

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from klever.steps.files import ModelFiles
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.interface import Claim, Evidence, Format, Precedence, Reading
 from klever.steps.model.signature import Signature
 
 #: The one line of JSON that every saved stage has; ``class`` comes first in all versions.
@@ -18,6 +18,7 @@ class MLlib(Format):
 
     id = "MLlib"
     framework = "MLlib"
+    precedence = Precedence.DIRECTORY
     needs = "a Spark model directory: metadata/part-*, with data/ or stages/"
 
     def claim(self, files: ModelFiles) -> Claim | None:
@@ -28,9 +29,10 @@ class MLlib(Format):
         head = files.head(part)
         found = _METADATA.match(head)
         if not found or not _SPARK.search(head):
-            beginning = b"".join(head.split())[:9]
-            truncated = b'{"class":'.startswith(beginning) if len(head) < 9 else bool(found)
-            return Claim(Evidence.NAME, files=(part,)) if truncated and len(head) < 64 else None
+            # A file cut short may still show that it was meant to begin as all of them do.
+            cut = len(head) < 64 and not head.rstrip().endswith(b"}")
+            meant = b'{"class":'.startswith(b"".join(head.split())[:9])
+            return Claim(Evidence.NAME, files=(part,)) if cut and meant else None
         name = found[1].rpartition(b".")[2].decode()
         fitted = name.endswith("Model") or found[1].startswith(b"org.apache.spark.mllib.")
         alone = all(path.startswith("metadata/") for path in files.sizes)

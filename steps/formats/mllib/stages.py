@@ -5,7 +5,7 @@ to 4.0. A vector column is float64 of shape ``[-1, n]``, an array of text ``[-1,
 ``[-1]``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -104,8 +104,10 @@ class Stage:
             # What it takes is in its formula; "featuresCol" is what it gives.
             self.outputs.update((name, _VECTOR) for name in self._names("featuresCol"))
             return
-        self.inputs.update((name, given) for name in self._names("inputCol", "inputCols"))
-        self.outputs.update((name, made) for name in self._names("outputCol", "outputCols"))
+        # Stages that came to take several columns keep a default for the one, which then means nothing.
+        several = "outputCols" in self.parameters
+        self.inputs.update((name, given) for name in self._names("inputCols") or self._names("inputCol"))
+        self.outputs.update((name, made) for name in self._names("outputCols" if several else "outputCol"))
         if "predictionCol" in self.parameters or "topicDistributionCol" in self.parameters:
             self._find_predictor_columns()
 
@@ -147,13 +149,14 @@ class Stage:
             self.inputs["features"] = _NUMBER if self.kind == "IsotonicRegression" else features
             self.outputs["prediction"] = _NUMBER
 
-    def _names(self, *parameters: str) -> Iterator[str]:
-        """Yield the columns that the parameters name; an empty name turns a column off."""
+    def _names(self, *parameters: str) -> list[str]:
+        """Return the columns that the parameters name; an empty name turns a column off."""
+        names: list[str] = []
         for parameter in parameters:
             value = self.parameters.get(parameter)
-            for name in value if isinstance(value, list) else (value,):
-                if isinstance(name, str) and name:
-                    yield name
+            listed = value if isinstance(value, list) else [value]
+            names += [name for name in listed if isinstance(name, str) and name]
+        return names
 
     def _size(self, *keys: str) -> int:
         """Return the first size that the metadata or a parameter tells, -1 where none does."""

@@ -6,6 +6,7 @@ Recognition only; `reader` reads. Several epochs of one prefix compete, for a pa
 import re
 from typing import Final
 
+from klever.steps.errors import MissingFilesError
 from klever.steps.files import ModelFiles
 from klever.steps.formats.interface import Claim, Evidence, Format, Reading
 from klever.steps.model.signature import Signature
@@ -22,6 +23,7 @@ class _MXNetParams(Format):
     id = "MXNetParams"
     framework = "MXNet"
     needs = "one `*symbol.json`, one `*.params`"
+    open_sizes = True
 
     def claim(self, files: ModelFiles) -> Claim | None:
         symbols = [path for path in files.sizes if "/" not in path and path.endswith(_SYMBOL_SUFFIX)]
@@ -60,6 +62,8 @@ class _MXNetParams(Format):
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
         from klever.steps.formats.mxnetparams.reader import read_model
 
+        if len(claim.files) != 2:
+            raise MissingFilesError("an MXNet model is two files", missing=claim.missing)
         symbol, params = claim.files
         return read_model(files, symbol, params, author)
 

@@ -114,6 +114,11 @@ class InferredTypes:
         for head in graph.heads:
             self._spread(graph, head)
 
+    def assume(self, entry: Entry, dtype: str | None) -> None:
+        """Take a type for an entry about which the files say nothing."""
+        if self._root(entry) not in self._open:
+            self._settle(entry, dtype)
+
     def __getitem__(self, entry: Entry) -> str | None:
         root = self._root(entry)
         return self._types.get(root, None if root in self._open else DEFAULT)
@@ -159,7 +164,7 @@ class InferredTypes:
             self._rank(node, at)
         elif node.op.startswith("_npi_") and operator.removesuffix("scalar") in _COMPARISONS:
             self._settle(output, "bool")
-        elif operator in RULES or node.op == "_foreach":
+        elif operator in RULES or _computes_plainly(node):
             self._share(node, at, operator)
         else:
             self._open.add(output)
@@ -180,6 +185,12 @@ class InferredTypes:
         for place in places:
             if place < len(node.inputs):
                 self._join(node.inputs[place], Entry(at, 0))
+
+
+def _computes_plainly(node: Node) -> bool:
+    """Tell whether a loop or a fused operator works in the type of what it reads."""
+    fused = node.op.startswith("_sg_") and node.attributes.get("quantized", "").lower() not in ("true", "1")
+    return fused or node.op == "_foreach"
 
 
 def declared_type(attributes: Mapping[str, str]) -> str | None:

@@ -25,11 +25,15 @@ def read_model(files: ModelFiles, symbol: str, params: str, author: Signature | 
         arrays = read_arrays(source)
     inputs = find_inputs(graph, {array.name for array in arrays})
     types = InferredTypes(graph, _known_types(graph, arrays))
+    wanted = {tensor.name: tensor for tensor in (author and author.inputs) or ()}
+    for at in inputs:
+        if tensor := wanted.get(graph.nodes[at].name):
+            types.assume(Entry(at, 0), tensor.dtype)
     shapes = InferredShapes(graph)
     _state_files(shapes, graph, arrays)
     shapes.propagate()
-    wanted = _author_shapes(author)
-    implied = _assume(shapes, graph, inputs, wanted)
+    sizes = {name: tensor.shape for name, tensor in wanted.items() if tensor.shape is not None}
+    implied = _assume(shapes, graph, inputs, sizes)
     signature = Signature(
         inputs=tuple(Tensor(name=graph.nodes[at].name, dtype=types[Entry(at, 0)], shape=implied[at]) for at in inputs),
         outputs=tuple(
@@ -74,10 +78,6 @@ def _try_to_state(shapes: InferredShapes, name: str, shape: Shape) -> bool:
     except ShapeMismatchError:
         return False
     return True
-
-
-def _author_shapes(author: Signature | None) -> dict[str, Shape]:
-    return {tensor.name: tensor.shape for tensor in (author and author.inputs) or () if tensor.shape is not None}
 
 
 def _assume(

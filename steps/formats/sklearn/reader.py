@@ -223,7 +223,8 @@ def _gives_probabilities(estimator: Estimator, depth: int) -> bool:
     if name in ("SVC", "NuSVC"):
         return estimator.get("probability") is True
     if name == "SGDClassifier":
-        return str(estimator.get("loss")) in ("log_loss", "log", "modified_huber")
+        loss = estimator.get("loss")
+        return isinstance(loss, str) and loss in ("log_loss", "log", "modified_huber")
     if name == "NearestCentroid":
         return _version(estimator) >= (1, 6)
     if name == "VotingClassifier":

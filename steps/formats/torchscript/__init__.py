@@ -3,6 +3,7 @@
 Only recognition stands here; `reader` does the reading.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from klever.steps.encodings import zip as ziparchive
@@ -46,10 +47,12 @@ class TorchScript(Format):
 
     def read(self, files: ModelFiles, claim: Claim, author: "Signature | None") -> Reading:
         """Read arguments and results of ``forward`` from the code, and what example inputs and weights tell."""
+        from klever.steps.formats.torchscript.names import spell_places
         from klever.steps.formats.torchscript.reader import read_archive
 
         with opened(files, claim.files[0]) as source:
-            return read_archive(source, author)
+            reading = read_archive(source, author)
+        return replace(reading, signature=spell_places(reading.signature, author))
 
 
 def _container(files: ModelFiles, path: str) -> Container | None:

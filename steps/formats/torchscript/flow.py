@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from klever.steps.encodings.pickle import Object, Value
+from klever.steps.encodings.pickle import Global, Object, Value
 from klever.steps.encodings.pytorch import tensor_type
 from klever.steps.errors import MalformedModelError
 from klever.steps.formats.torchscript.code import Code, Method, dotted
@@ -46,7 +46,9 @@ class Module:
 def _flowing(value: Flowing) -> Flowing:
     if isinstance(value, Object):
         found = tensor_type(value)
-        return Known(found.dtype, found.shape) if found is not None else Module(value)
+        if found is not None:
+            return Known(found.dtype, found.shape)
+        return Module(value) if isinstance(value.function, Global) else UNKNOWN
     return value if value is None or isinstance(value, bool | int | float | str) else UNKNOWN
 
 

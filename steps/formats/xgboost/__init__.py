@@ -77,8 +77,8 @@ def _begins_one(head: bytes) -> bool:
     """Whether a file that ends early may have been meant to go on as a model."""
     compact = b"".join(head.split())
     beginnings = (b'{"learner":{', b"{L\0\0\0\0\0\0\0\x07learner{")
-    if any(compact.startswith(whole) or whole.startswith(compact) for whole in beginnings):
-        return True
+    if any(whole.startswith(compact) or compact.startswith(whole) for whole in beginnings):
+        return len(compact) < 32  # before its first key could be told
     # The binary encoding has no magic, but its reserved words are zero.
     return len(head) > 64 and head[44:].count(0) > len(head[44:]) * 3 // 4
 

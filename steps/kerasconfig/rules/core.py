@@ -1,6 +1,6 @@
 """Dense and embedding layers, activations, normalisation, regularisation, and layers whose code is not Keras's."""
 
-from klever.steps.kerasconfig.document import ConfigError, as_dimension, as_shape
+from klever.steps.kerasconfig.document import MAX_EQUATION, ConfigError, as_dimension, as_shape
 from klever.steps.kerasconfig.layer import Call, Layer, Result, Spec
 from klever.steps.kerasconfig.rules.rule import Rule, batch_and_rest, same
 from klever.steps.model.shapes import UNKNOWN
@@ -25,7 +25,7 @@ def einsum_dense(layer: Layer, call: Call) -> Spec:
     source = left.partition(",")[0]
     given = layer.config.get("output_shape")
     sizes = [as_dimension(given)] if isinstance(given, int) else list(as_shape(given) or ())
-    if not arrow:
+    if not arrow or len(equation) > MAX_EQUATION:
         raise ConfigError(f"{equation!r:.40} is no equation")
     shape = call.first.shape
     if shape is None:

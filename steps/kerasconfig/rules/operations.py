@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from klever.steps.kerasconfig.document import ConfigError, as_integer
+from klever.steps.kerasconfig.document import MAX_EQUATION, MAX_RANK, ConfigError, as_integer
 from klever.steps.kerasconfig.layer import Call, Layer, Result, Spec, numpy_dtype, tensors
 from klever.steps.kerasconfig.rules.recorded import function_name
 from klever.steps.kerasconfig.rules.rule import Rule
@@ -19,6 +19,8 @@ from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, normal
 RECORDED: Final = "TensorFlowOpLayer"
 FUNCTION_LAYERS: Final = frozenset({"TFOpLambda", "SlicingOpLambda", RECORDED})
 
+#: Parts that one tensor is split into.
+_MAX_PARTS: Final = 1024
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -50,12 +52,14 @@ def _axes(value: object, rank: int) -> list[int] | None:
     if value is None:
         return None
     values = value if isinstance(value, list) else [value]
+    if len(values) > MAX_RANK:
+        raise ConfigError("more axes than any tensor has")
     return [normalise_axis(as_integer(axis), rank) for axis in values]
 
 
 def _sizes(value: object) -> list[int] | None:
     """Return sizes from a list in which tensors stand for unknown ones; None where even the rank is unknown."""
-    if isinstance(value, list):
+    if isinstance(value, list) and len(value) <= MAX_RANK:
         return [UNKNOWN if isinstance(item, Spec) or item is None else as_integer(item) for item in value]
     return [value] if isinstance(value, int) else None
 
@@ -136,7 +140,7 @@ def reshape(layer: Layer, call: Call) -> Spec:
 def transpose(layer: Layer, call: Call) -> Spec:
     """Permute the dimensions."""
     order = _parameter(layer, call, 1, "perm", "axes")
-    axes = None if order is None else [as_integer(axis) for axis in order]
+    axes = None if order is None else _sizes(order)
     return Spec(shapes.transpose(call.first.shape, axes), call.first.dtype)
 
 
@@ -178,7 +182,7 @@ def expansion(layer: Layer, call: Call) -> Spec:
     """Insert dimensions of 1."""
     axis = _parameter(layer, call, 1, "axis")
     shape = call.first.shape
-    for item in axis if isinstance(axis, list) else [axis]:
+    for item in axis[:MAX_RANK] if isinstance(axis, list) else [axis]:
         shape = _insert(shape, as_integer(item), 1)
     return Spec(shape, call.first.dtype)
 
@@ -218,7 +222,7 @@ def einsum(layer: Layer, call: Call) -> Spec:
     """Read the letters of an equation; one with an ellipsis stays unknown."""
     equation = layer.config.get("subscripts", call.argument(0, "equation"))
     specs = list(tensors([list(call.args), dict(call.kwargs)]))
-    if not isinstance(equation, str) or "..." in equation or "->" not in equation:
+    if not isinstance(equation, str) or len(equation) > MAX_EQUATION or "..." in equation or "->" not in equation:
         return Spec(None, _dtype_of(specs))
     left, _, out = equation.replace(" ", "").partition("->")
     terms = left.split(",")
@@ -238,9 +242,9 @@ def split(layer: Layer, call: Call) -> Result:
         return Spec(None, dtype)
     at = normalise_axis(as_integer(_parameter(layer, call, 2, "axis") or 0), len(shape))
     size = shape[at]
-    if isinstance(parts, int) and 0 < parts <= 1024:
+    if isinstance(parts, int) and 0 < parts <= _MAX_PARTS:
         sizes = [UNKNOWN if size == UNKNOWN else size // parts] * parts
-    elif isinstance(parts, list):
+    elif isinstance(parts, list) and len(parts) <= _MAX_PARTS:
         numbers = [as_integer(part) for part in parts]
         sizes = numbers
         if layer.class_name not in FUNCTION_LAYERS:
@@ -258,7 +262,7 @@ def unstack(layer: Layer, call: Call) -> Result:
     if shape is None:
         return Spec(None, call.first.dtype)
     at = normalise_axis(as_integer(_parameter(layer, call, 2, "axis") or 0), len(shape))
-    if not 0 < shape[at] <= 1024:
+    if not 0 < shape[at] <= _MAX_PARTS:
         raise ShapeMismatchError(f"{shape[at]} positions cannot be taken apart")
     return [Spec((*shape[:at], *shape[at + 1 :]), call.first.dtype)] * shape[at]
 
@@ -348,6 +352,8 @@ def get_item(layer: Layer, call: Call) -> Spec:
     """Index as Python does: integers drop a dimension, null inserts one, slices shorten, an ellipsis skips."""
     key = _parameter(layer, call, 1, "slice_spec", "key")
     items = key if isinstance(key, list) else [key]
+    if len(items) > 2 * MAX_RANK:
+        raise ConfigError("more indices than any tensor takes")
     shape = call.first.shape
     if shape is None:
         return Spec(None, call.first.dtype)

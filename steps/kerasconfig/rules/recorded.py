@@ -7,19 +7,22 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from klever.steps.kerasconfig.document import ConfigError, as_integers
+from klever.steps.kerasconfig.document import MAX_RANK, ConfigError, as_integers
 from klever.steps.kerasconfig.layer import Call, Layer, Spec, numpy_dtype
 
 #: Operations of graphs under the names of the functions that make them.
 _NAMES = {"BatchMatMul": "matmul", "MatMul": "matmul", "Pack": "stack", "Select": "where", "StridedSlice": "getitem"}
 #: More inputs than any node of a real graph has.
 _MAX_INPUTS = 1024
+_MAX_DIGITS = 18
+#: Characters of a node; its constants stand elsewhere.
+_MAX_TEXT = 16 << 10
 
 
 def node_definition(layer: Layer) -> Mapping[str, Any]:
     """Return the recorded NodeDef, which some versions wrote as JSON in a string; raises `ConfigError` without one."""
     node = layer.config.get("node_def")
-    if isinstance(node, str):
+    if isinstance(node, str) and len(node) <= _MAX_TEXT:
         try:
             node = json.loads(node)
         except (ValueError, RecursionError):
@@ -49,8 +52,9 @@ def function_call(layer: Layer, call: Call) -> Call:
         places[index] if index in places else tensors.pop(0) if tensors else None
         for index in range(len(tensors) + len(places))
     ]
-    attributes = node.get("attr")
-    kwargs = _arguments(attributes if isinstance(attributes, dict) else {})
+    written = node.get("attr")
+    attributes = written if isinstance(written, dict) else {}
+    kwargs = _arguments(attributes)
     name = function_name(layer)
     if name == "getitem":
         inputs = [
@@ -87,14 +91,14 @@ def _arguments(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def _integer(value: Mapping[str, Any]) -> int:
     """Return an integer attribute, which JSON of protocol buffers writes as text; 0 is left out."""
     text = str(value.get("i", 0))
-    return int(text) if text.lstrip("-").isdigit() and len(text) < 20 else 0
+    return int(text) if text.lstrip("-").isdecimal() and len(text) < _MAX_DIGITS else 0
 
 
 def _index(bounds: list[Any], attributes: Mapping[str, Any]) -> list[Any]:
     """Return what the brackets held, from begin, end, strides and the masks that qualify them (StridedSlice)."""
     if len(bounds) != 3 or not all(isinstance(bound, list) for bound in bounds):
         raise ConfigError("the recorded slice has bounds that are not constant")
-    count = len(bounds[0])
+    count = min(len(bounds[0]), MAX_RANK)
     begin, end, step = (as_integers(bound, count) for bound in bounds)
     masks = {}
     for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis"):

@@ -13,6 +13,7 @@ from klever.steps.model.shapes import UNKNOWN, Shape, merge
 
 #: Cells are stacked a few high; one cell that wraps another is rarer still.
 _MAX_NESTING: Final = 16
+_MAX_CELLS: Final = 256
 #: Class of a cell to how many states of ``units`` it keeps.
 _CELLS: Final = {"LSTMCell": 2, "PeepholeLSTMCell": 2, "GRUCell": 1, "SimpleRNNCell": 1, "CuDNNLSTMCell": 2}
 
@@ -26,7 +27,9 @@ def over_cells(layer: Layer, call: Call) -> tuple[Spec, ...]:
     """Answer for RNN, whose cells are layers of their own."""
     sizes = list(_states(layer.part("cell")))
     cell = layer.part("cell")
-    while cell.class_name == "StackedRNNCells":
+    for _ in range(_MAX_NESTING):
+        if cell.class_name != "StackedRNNCells":
+            break
         cells = cell.config.get("cells")
         if not isinstance(cells, list) or not cells or not isinstance(cells[-1], dict):
             raise ConfigError("StackedRNNCells has no cells")
@@ -40,7 +43,7 @@ def _states(cell: Layer, depth: int = 0) -> Iterator[int]:
         raise LimitExceededError("the cells of a Keras RNN are nested too deeply")
     if cell.class_name == "StackedRNNCells":
         cells = cell.config.get("cells")
-        for item in cells if isinstance(cells, list) else ():
+        for item in cells[:_MAX_CELLS] if isinstance(cells, list) else ():
             if isinstance(item, dict):
                 yield from _states(Layer(item), depth + 1)
     elif cell.class_name in _CELLS:
@@ -51,11 +54,10 @@ def _states(cell: Layer, depth: int = 0) -> Iterator[int]:
 
 def _over_time(layer: Layer, call: Call, states: list[int], units: int) -> tuple[Spec, ...]:
     first, second, _ = known(call.first.shape, 3)
-    batch, steps = (second, first) if layer.flag("time_major") else (first, second)
+    batch = second if layer.flag("time_major") else first
     output: tuple[int, ...] = (batch, units)
     if layer.flag("return_sequences"):
         output = (first, second, units)
-    del steps
     kept = [Spec((batch, size), layer.dtype) for size in states] if layer.flag("return_state") else []
     return (Spec(output, layer.dtype), *kept)
 

@@ -1,6 +1,6 @@
 """Layers that arrange the elements of each sample anew."""
 
-from klever.steps.kerasconfig.document import ConfigError, as_integer, as_shape
+from klever.steps.kerasconfig.document import MAX_RANK, ConfigError, as_integer, as_shape
 from klever.steps.kerasconfig.layer import Call, Layer, Spec
 from klever.steps.kerasconfig.rules.rule import Rule, batch_and_rest, known
 from klever.steps.model.shapes import UNKNOWN, count, reshape, transpose
@@ -28,7 +28,7 @@ def reshape_samples(layer: Layer, call: Call) -> Spec:
 def permute(layer: Layer, call: Call) -> Spec:
     """Permute the dimensions, which are counted from 1 and leave out the first."""
     dims = layer.config.get("dims")
-    if not isinstance(dims, list):
+    if not isinstance(dims, list) or len(dims) > MAX_RANK:
         raise ConfigError("Permute has no dims")
     axes = [0, *(as_integer(axis) for axis in dims)]
     return Spec(transpose(known(call.first.shape, len(axes)), axes), layer.cast(call.first.dtype))

@@ -6,7 +6,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from registries import PASSWORD, QUICK, USER, Registry, Start
@@ -24,7 +24,9 @@ from klever.steps.oci import media
 from klever.steps.oci.credentials import Credentials
 from klever.steps.oci.descriptor import Descriptor, Digest, digest_of
 from klever.steps.oci.registry import RegistryStore, check_login
-from klever.steps.oci.store import Store
+
+if TYPE_CHECKING:
+    from klever.steps.oci.store import Store
 
 pytestmark = pytest.mark.registry
 
@@ -56,8 +58,9 @@ def push(store: RegistryStore, repository: str, *tags: str, **fields: Any) -> De
 
 
 def test_the_store_is_one_by_the_protocol(registry: Registry) -> None:
-    typed: Store = registry.store()
-    typed.close()  # type: ignore[attr-defined]
+    with registry.store() as store:
+        typed: Store = store
+        assert typed is store
 
 
 @pytest.mark.parametrize("size", [0, 1, MIB, 9 * MIB + 17])
@@ -118,7 +121,9 @@ def test_ranges_of_a_blob_are_read_without_the_rest(store: RegistryStore, reposi
     source.close()
 
 
-def test_a_blob_of_another_repository_is_mounted_and_an_unknown_one_is_not(store: RegistryStore, repository: str) -> None:
+def test_a_blob_of_another_repository_is_mounted_and_an_unknown_one_is_not(
+    store: RegistryStore, repository: str
+) -> None:
     descriptor = store.put_blob(f"{repository}/from", lambda: [b"weights"])
     assert store.mount_blob(repository, descriptor, f"{repository}/from") is True
     assert store.has_blob(repository, descriptor.digest)
@@ -330,7 +335,7 @@ def test_tokens_are_asked_for_with_the_scopes_of_the_work_and_kept(token_registr
             f"repository:{repository}:pull",
         }
         assert list(store.repositories(repository))
-        store.delete(repository, descriptor.digest if False else store.get_manifest(repository, "v1").descriptor.digest)
+        store.delete(repository, store.get_manifest(repository, "v1").descriptor.digest)
 
 
 def test_an_identity_token_is_exchanged(token_registry: Registry, repository: str) -> None:

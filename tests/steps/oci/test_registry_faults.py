@@ -66,6 +66,12 @@ def serve_range(exchange: Exchange, data: bytes) -> None:
     exchange.reply(206, data[first : last + 1], {"Content-Range": f"bytes {first}-{last}/{len(data)}"})
 
 
+def in_turn(*scripts: Script) -> Script:
+    """Answer each request by the next script, and by the last one from then on."""
+    left = list(scripts)
+    return lambda exchange: (left.pop(0) if len(left) > 1 else left[0])(exchange)
+
+
 class Once:
     """Misbehave for the first ``times`` requests, then serve."""
 
@@ -104,9 +110,14 @@ def test_retry_after_is_honoured_within_bounds() -> None:
     waits: list[float] = []
     answers = iter(["7", "99999", "Wed, 21 Oct 2015 07:28:00 GMT", "soon"])
     policy = Retry(tries=5, first=0.01, longest=20, sleep=waits.append)
-    with opened(lambda exchange: exchange.reply(429, b"", {"Retry-After": next(answers, "")}), retry=policy) as (store, _):
-        with pytest.raises(RegistryUnavailableError):
-            store.ping()
+    with (
+        opened(lambda exchange: exchange.reply(429, b"", {"Retry-After": next(answers, "")}), retry=policy) as (
+            store,
+            _,
+        ),
+        pytest.raises(RegistryUnavailableError),
+    ):
+        store.ping()
     assert waits[:2] == [7, 20]
     assert max(waits[2:]) < 1
 
@@ -114,7 +125,10 @@ def test_retry_after_is_honoured_within_bounds() -> None:
 def test_waiting_has_an_end() -> None:
     waits: list[float] = []
     policy = Retry(tries=100, first=1, longest=20, total=60, sleep=waits.append)
-    with opened(lambda exchange: exchange.reply(503), retry=policy) as (store, _), pytest.raises(RegistryUnavailableError):
+    with (
+        opened(lambda exchange: exchange.reply(503), retry=policy) as (store, _),
+        pytest.raises(RegistryUnavailableError),
+    ):
         store.ping()
     assert 20 < sum(waits) <= 60
 
@@ -125,9 +139,11 @@ def test_a_connection_that_is_cut_before_an_answer_is_tried_again() -> None:
 
 
 def test_a_server_that_never_answers_is_a_temporary_failure() -> None:
-    with opened(lambda exchange: time.sleep(1), retry=Retry(tries=2, first=0.01)) as (store, _):
-        with pytest.raises(RegistryUnavailableError, match="no answer in time"):
-            store.ping()
+    with (
+        opened(lambda exchange: time.sleep(1), retry=Retry(tries=2, first=0.01)) as (store, _),
+        pytest.raises(RegistryUnavailableError, match="no answer in time"),
+    ):
+        store.ping()
 
 
 # Downloads
@@ -168,9 +184,11 @@ def test_a_download_that_trickles_is_given_up() -> None:
             exchange.wfile.flush()
             time.sleep(PATIENCE_SECONDS / 8)
 
-    with opened(trickle, retry=Retry(tries=2, first=0.01)) as (store, _):
-        with pytest.raises(TransferError, match="next to nothing"):
-            fetch(store, LARGE)
+    with (
+        opened(trickle, retry=Retry(tries=2, first=0.01)) as (store, _),
+        pytest.raises(TransferError, match="next to nothing"),
+    ):
+        fetch(store, LARGE)
 
 
 def whole_for_a_range(exchange: Exchange) -> None:
@@ -178,8 +196,7 @@ def whole_for_a_range(exchange: Exchange) -> None:
 
 
 def test_a_whole_blob_in_answer_to_a_range_is_skipped_to_the_missing_part() -> None:
-    answers = iter([cut, whole_for_a_range])
-    with opened(lambda exchange: next(answers)(exchange)) as (store, server):
+    with opened(in_turn(cut, whole_for_a_range)) as (store, server):
         assert fetch(store, LARGE) == LARGE
         assert len(server.requests) == 2
 
@@ -189,7 +206,9 @@ def test_a_whole_blob_in_answer_to_a_range_is_skipped_to_the_missing_part() -> N
     [
         lambda exchange: exchange.reply(416),
         lambda exchange: exchange.reply(206, LARGE[:MIB], {"Content-Range": f"bytes 0-{MIB - 1}/{len(LARGE)}"}),
-        lambda exchange: exchange.reply(206, LARGE[:MIB], {"Content-Range": f"bytes {3 * MIB}-{4 * MIB - 1}/{4 * MIB}"}),
+        lambda exchange: exchange.reply(
+            206, LARGE[:MIB], {"Content-Range": f"bytes {3 * MIB}-{4 * MIB - 1}/{4 * MIB}"}
+        ),
         lambda exchange: exchange.reply(206, LARGE[:MIB]),
         lambda exchange: exchange.reply(200, LARGE[:MIB]),
         lambda exchange: exchange.reply(200, LARGE + b"more"),
@@ -198,12 +217,10 @@ def test_a_whole_blob_in_answer_to_a_range_is_skipped_to_the_missing_part() -> N
     ids=["416", "other-range", "other-total", "no-range", "short", "long", "encoded"],
 )
 def test_a_wrong_answer_to_a_range_is_noticed(answer: Script) -> None:
-    answers = iter([cut, answer])
-    with opened(lambda exchange: next(answers, lambda e: serve_range(e, LARGE))(exchange)) as (store, server):
+    with opened(in_turn(cut, answer, lambda exchange: serve_range(exchange, LARGE))) as (store, server):
         assert fetch(store, LARGE) == LARGE
         assert len(server.requests) == 3
-    first = iter([cut])
-    with opened(lambda exchange: next(first, answer)(exchange)) as (store, _), pytest.raises(TransferError):
+    with opened(in_turn(cut, answer)) as (store, _), pytest.raises(TransferError):
         fetch(store, LARGE)
 
 
@@ -216,11 +233,11 @@ def test_wrong_bytes_of_a_small_blob_are_fetched_anew_and_of_a_large_one_are_an_
             next(iter(store.get_blob("models/x", blob(SMALL))))
         assert len(server.requests) == QUICK.tries
     with opened(lambda exchange: exchange.reply(200, bytes(len(LARGE)))) as (store, _):
-        got = 0
+        got: list[int] = []
+        chunks = store.get_blob("models/x", blob(LARGE), progress=got.append)
         with pytest.raises(TransferError, match="other bytes"):
-            for chunk in store.get_blob("models/x", blob(LARGE)):
-                got += len(chunk)
-        assert got == len(LARGE)
+            list(chunks)
+        assert sum(got) == len(LARGE)
 
 
 def test_a_blob_without_end_is_not_read_past_its_size() -> None:
@@ -244,7 +261,9 @@ def test_a_blob_without_end_is_not_read_past_its_size() -> None:
         whole_for_a_range,
         lambda exchange: exchange.reply(416),
         lambda exchange: exchange.reply(206, LARGE[:10], {"Content-Range": f"bytes 0-9/{len(LARGE)}"}),
-        lambda exchange: exchange.reply(206, LARGE[: 64 << 10], {"Content-Range": f"bytes 0-{(64 << 10) - 1}/{10 * MIB}"}),
+        lambda exchange: exchange.reply(
+            206, LARGE[: 64 << 10], {"Content-Range": f"bytes 0-{(64 << 10) - 1}/{10 * MIB}"}
+        ),
         lambda exchange: exchange.reply(206, LARGE[: 64 << 10]),
     ],
     ids=["200", "416", "short", "other-total", "no-range"],
@@ -419,7 +438,9 @@ def test_a_registry_without_patch_gets_a_single_put(status: int) -> None:
         assert store.put_blob("models/x", halves).digest in receiver.blobs
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, UnauthorizedError), (403, UnauthorizedError), (413, RegistryRefusedError)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, UnauthorizedError), (403, UnauthorizedError), (413, RegistryRefusedError)]
+)
 def test_a_registry_that_refuses_in_the_middle_is_heard(status: int, kind: type[KleverError]) -> None:
     def refuse(exchange: Exchange) -> None:
         exchange.rfile.read(1000)
@@ -437,10 +458,14 @@ def test_a_registry_that_refuses_in_the_middle_is_heard(status: int, kind: type[
 
 
 def test_a_harbor_whose_quota_is_used_up_says_so() -> None:
-    words = "adding 6.0 MiB of storage resource, which when updated to current usage will exceed the configured upper limit"
-    with opened(lambda exchange: (exchange.body(), exchange.refuse(403, "DENIED", words))[1]) as (store, _):
-        with pytest.raises(RegistryRefusedError, match="exceed the configured upper limit") as refused:
-            store.put_manifest("models/x", b"{}", media.MANIFEST, tag="v1")
+    words = (
+        "adding 6.0 MiB of storage resource, which when updated to current usage will exceed the configured upper limit"
+    )
+    with (
+        opened(lambda exchange: (exchange.body(), exchange.refuse(403, "DENIED", words))[1]) as (store, _),
+        pytest.raises(RegistryRefusedError, match="exceed the configured upper limit") as refused,
+    ):
+        store.put_manifest("models/x", b"{}", media.MANIFEST, tag="v1")
     assert "quota" in refused.value.next_step
 
 
@@ -462,11 +487,15 @@ def test_a_redirect_to_another_host_is_followed_without_credentials() -> None:
         assert not {"Authorization", "Cookie", "Referer"} & set(headers)
 
 
-@pytest.mark.parametrize("location", ["", "file:///etc/passwd", "ftp://x/y", "http://[", "http://u:p@127.0.0.1/x", "//"])
+@pytest.mark.parametrize(
+    "location", ["", "file:///etc/passwd", "ftp://x/y", "http://[", "http://u:p@127.0.0.1/x", "//"]
+)
 def test_a_redirect_that_leads_nowhere_good_is_refused(location: str) -> None:
-    with opened(lambda exchange: exchange.reply(302, b"", {"Location": location})) as (store, _):
-        with pytest.raises(RegistryRefusedError):
-            fetch(store, SMALL)
+    with (
+        opened(lambda exchange: exchange.reply(302, b"", {"Location": location})) as (store, _),
+        pytest.raises(RegistryRefusedError),
+    ):
+        fetch(store, SMALL)
 
 
 def test_a_redirect_without_end_is_refused() -> None:
@@ -495,9 +524,11 @@ def test_the_urls_of_a_layer_are_not_followed() -> None:
     with fake(lambda exchange: exchange.reply(200, SMALL)) as foreign:
         layer = {**blob(SMALL).to_json(), "urls": [f"http://{foreign.host}/layer"]}
         descriptor = Descriptor.from_json(layer, "the layer")
-        with opened(lambda exchange: exchange.refuse(404, "BLOB_UNKNOWN", "gone")) as (store, _):
-            with pytest.raises(NotFoundError):
-                list(store.get_blob("models/x", descriptor))
+        with (
+            opened(lambda exchange: exchange.refuse(404, "BLOB_UNKNOWN", "gone")) as (store, _),
+            pytest.raises(NotFoundError),
+        ):
+            list(store.get_blob("models/x", descriptor))
         assert not foreign.requests
 
 
@@ -524,7 +555,10 @@ def test_a_manifest_that_contradicts_itself_is_refused(body: bytes, headers: dic
 
 
 def test_a_manifest_with_another_digest_than_asked_for_is_refused() -> None:
-    with opened(lambda exchange: exchange.reply(200, INDEX)) as (store, _), pytest.raises(ManifestError, match="digest"):
+    with (
+        opened(lambda exchange: exchange.reply(200, INDEX)) as (store, _),
+        pytest.raises(ManifestError, match="digest"),
+    ):
         store.get_manifest("models/x", digest_of(b"another"))
 
 
@@ -537,9 +571,11 @@ def test_a_manifest_without_media_type_is_what_the_registry_says() -> None:
 
 
 def test_an_endless_manifest_is_not_read() -> None:
-    with opened(lambda exchange: exchange.begin(200, 1 << 40) or exchange.wfile.write(bytes(6 * MIB))) as (store, _):
-        with pytest.raises(RegistryRefusedError, match="longer"):
-            store.get_manifest("models/x", "v1")
+    with (
+        opened(lambda exchange: exchange.begin(200, 1 << 40) or exchange.wfile.write(bytes(6 * MIB))) as (store, _),
+        pytest.raises(RegistryRefusedError, match="longer"),
+    ):
+        store.get_manifest("models/x", "v1")
 
 
 def test_listings_go_on_page_by_page() -> None:
@@ -557,7 +593,9 @@ def test_listings_go_on_page_by_page() -> None:
         assert list(store.tags("models/x")) == sorted(f"v{number}" for number in range(12))
 
 
-@pytest.mark.parametrize("link", ["<http://elsewhere.example/v2/x>; rel=next", "</v2/models/x/tags/list?n=1000>; rel=next"])
+@pytest.mark.parametrize(
+    "link", ["<http://elsewhere.example/v2/x>; rel=next", "</v2/models/x/tags/list?n=1000>; rel=next"]
+)
 def test_a_listing_that_leads_elsewhere_or_round_in_circles_is_refused(link: str) -> None:
     with opened(lambda exchange: exchange.reply(200, b'{"tags": ["v1"]}', {"Link": link})) as (store, server):
         with pytest.raises(RegistryRefusedError):
@@ -586,7 +624,11 @@ def test_a_registry_that_lists_referrers_itself_gets_no_tag_for_them() -> None:
         exchange.body()
         exchange.reply(201, b"", {"OCI-Subject": subject})
 
-    body = {"schemaVersion": 2, "mediaType": media.MANIFEST, "subject": Descriptor(media.MANIFEST, subject, 1).to_json()}
+    body = {
+        "schemaVersion": 2,
+        "mediaType": media.MANIFEST,
+        "subject": Descriptor(media.MANIFEST, subject, 1).to_json(),
+    }
     with opened(script) as (store, server):
         store.put_manifest("models/x", json.dumps(body).encode(), media.MANIFEST)
         assert len(server.requests) == 1
@@ -631,3 +673,37 @@ def test_no_secret_is_in_a_log_an_error_or_a_repr(caplog: pytest.LogCaptureFixtu
         assert error.__cause__ is None
     for hidden in (secret, token, signature):
         assert not any(hidden in text for text in texts)
+
+
+# Proxies
+
+
+def test_a_proxy_of_the_environment_is_used_save_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with fake(lambda exchange: serve_range(exchange, SMALL)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://user:hidden@{proxy.host}")
+        options: dict[str, Any] = {"plain_http": True, "credentials": None, "retry": QUICK}
+        with RegistryStore("registry.invalid", **options) as store:
+            assert fetch(store, SMALL) == SMALL
+        _method, path, headers = proxy.requests[0]
+        assert path == f"http://registry.invalid/v2/models/x/blobs/{blob(SMALL).digest}"
+        assert headers["Proxy-Authorization"].startswith("Basic ")
+        monkeypatch.setenv("no_proxy", "registry.invalid")
+        with (
+            RegistryStore("registry.invalid", **options) as store,
+            pytest.raises(RegistryUnavailableError, match="name"),
+        ):
+            store.ping()
+        with opened(lambda exchange: serve_range(exchange, SMALL)) as (store, server):
+            assert fetch(store, SMALL) == SMALL
+            assert len(server.requests) == 1
+        assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize("proxy", ["socks5://h:1", "http://", "http://[::1"])
+def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    store = RegistryStore("registry.invalid", plain_http=True, credentials=None, retry=QUICK)
+    with store, pytest.raises(RegistryRefusedError, match="proxy"):
+        store.ping()

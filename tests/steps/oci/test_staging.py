@@ -29,9 +29,13 @@ def test_a_directory_appears_whole(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError), staged_directory(tmp_path / "model") as staging:
-        (staging / "deep").mkdir()
-        raise ArchiveError("bad")
+    def fail() -> None:
+        with staged_directory(tmp_path / "model") as staging:
+            (staging / "deep").mkdir()
+            raise ArchiveError("bad")
+
+    with pytest.raises(ArchiveError):
+        fail()
     assert names(tmp_path) == []
 
 
@@ -75,8 +79,7 @@ def test_a_failure_with_force_keeps_the_old_directory(tmp_path: Path) -> None:
 def test_a_target_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     target = tmp_path / "model"
     with pytest.raises(AlreadyExistsError), staged_directory(target):
-        target.mkdir()
-        (target / "theirs").touch()
+        (target / "theirs").mkdir(parents=True)
     assert names(target) == ["theirs"]
     assert names(tmp_path) == ["model"]
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import random
 import stat
 import struct
 import tarfile
@@ -347,6 +348,33 @@ def test_damage_that_the_sender_notices_at_the_end_is_told_as_such(staging: Path
 
     with pytest.raises(TransferError):
         unpack(damaged(), staging)
+
+
+def test_a_mutated_archive_is_refused_or_means_what_others_read(staging: Path) -> None:
+    long = "model/" + "n" * 120
+    good = archive((member("model/a", b"a" * 700), b"a" * 700), (member(long, b"b"), b"b"), member("model/ü"))
+    chance = random.Random(4)
+    accepted = 0
+    for round_number in range(600):
+        changed = bytearray(good)
+        at = 512 * chance.randrange(len(good) // 512)
+        offset = at + chance.choice([0, 50, 100, 107, 124, 130, 135, 156, 157, 257, 263, 345, chance.randrange(512)])
+        changed[offset] = chance.choice([0, 32, 48, 49, 53, 55, 120, 128, 255, chance.randrange(256)])
+        # A right checksum, so that more than the checksum is tried.
+        if chance.random() < 0.8:
+            changed[at + 148 : at + 156] = b" " * 8
+            changed[at + 148 : at + 156] = b"%06o\0 " % sum(changed[at : at + 512])
+        target = staging / str(round_number)
+        target.mkdir()
+        try:
+            members = unpacked(bytes(changed), target)
+        except ArchiveError:
+            continue
+        accepted += 1
+        with tarfile.open(fileobj=io.BytesIO(changed)) as file:
+            theirs = {m.name: file.extractfile(m).read() for m in file.getmembers() if m.isfile()}  # type: ignore[union-attr]
+        assert {m.path: (target / m.path).read_bytes() for m in members if not m.directory} == theirs
+    assert accepted > 20
 
 
 def test_a_missing_staging_directory_is_a_storage_error(tmp_path: Path) -> None:

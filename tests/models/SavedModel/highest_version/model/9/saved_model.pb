@@ -1,0 +1,6 @@
+Ç±
+Ë›
+^
+AssignVariableOp
+resource
+
