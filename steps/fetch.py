@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from klever.steps.artifact import StoredArtifact, load_artifact
-from klever.steps.errors import at_stage
+from klever.steps.errors import ArchiveError, StorageError, at_stage
 from klever.steps.oci.reference import Reference
 from klever.steps.oci.staging import staged_directory
 from klever.steps.oci.unpack import unpack
@@ -26,7 +26,16 @@ def fetch(
     with at_stage("unpack"), staged_directory(directory, force=force) as staging:
         with watch("fetch", layer.size) as progress:
             unpack(store.get_blob(reference.repository, layer, progress=progress), staging)
-        ormbfile = staging / ORMBFILE
-        ormbfile.unlink(missing_ok=True)
-        ormbfile.write_text(artifact.metadata.to_yaml(), encoding="utf-8")
+        _write_ormbfile(staging / ORMBFILE, artifact.metadata.to_yaml())
     return artifact
+
+
+def _write_ormbfile(path: Path, text: str) -> None:
+    """Write it in the place of one that the layer holds: layers of the original tool do."""
+    try:
+        path.unlink(missing_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except IsADirectoryError:
+        raise ArchiveError(f"the layer holds a directory in the place of {ORMBFILE}") from None
+    except OSError as error:
+        raise StorageError(f"cannot write {path.name}: {error.strerror}") from error

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -78,7 +79,7 @@ class Fake:
 
     host: str = ""
     #: (method, path with query, headers) in order of arrival.
-    requests: list[tuple[str, str, Mapping[str, str]]] = field(default_factory=list)
+    requests: list[tuple[str, str, Message]] = field(default_factory=list)
 
     def asked(self, method: str) -> list[str]:
         """Return the paths asked for by a method."""
@@ -92,7 +93,7 @@ def fake(script: Script) -> Iterator[Fake]:
 
     class Handler(Exchange):
         def _serve(self) -> None:
-            server.requests.append((self.command, self.path, dict(self.headers)))
+            server.requests.append((self.command, self.path, self.headers))
             try:
                 script(self)
             except (BrokenPipeError, ConnectionResetError):

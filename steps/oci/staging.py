@@ -8,6 +8,7 @@ the directory holds.
 import ctypes
 import errno
 import fcntl
+import glob
 import os
 import secrets
 import shutil
@@ -54,7 +55,7 @@ def staged_directory(target: Path, *, force: bool = False) -> Iterator[Path]:
 
 def remove_stale(target: Path) -> None:
     """Remove what killed runs for ``target`` left beside it."""
-    for sibling in target.parent.glob(_glob_literal(f".{target.name}.klever-") + "*"):
+    for sibling in target.parent.glob(glob.escape(f".{target.name}.klever-") + "*"):
         try:
             fd = os.open(sibling, _DIRECTORY)
         except OSError:
@@ -130,7 +131,3 @@ def _publish_error(target: Path, error: OSError) -> AlreadyExistsError | Storage
     if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
         return AlreadyExistsError(f"{target} was made by another process meanwhile")
     return StorageError(f"cannot publish {target}: {error.strerror}")
-
-
-def _glob_literal(text: str) -> str:
-    return "".join(f"[{char}]" if char in "*?[" else char for char in text)

@@ -30,6 +30,17 @@ MAX_SIZE: Final = 1 << 62
 _MAX_OCTAL_SIZE: Final = 8**11 - 1
 
 _NUMBER: Final = re.compile(rb" *([0-7]+)[ \0]*", re.ASCII)
+#: First byte of a number in base 256, positive or negative, as GNU writes what octal digits cannot hold.
+_BASE_256: Final = (0x80, 0xFF)
+#: Fields that do not matter here, but where other tools stop reading when they are malformed.
+_OTHER_NUMBERS: Final = (
+    (100, 108, "mode"),
+    (108, 116, "owner"),
+    (116, 124, "group"),
+    (136, 148, "time"),
+    (329, 337, "device"),
+    (337, 345, "device"),
+)
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
 _RECORD_LENGTH: Final = re.compile(rb"[1-9][0-9]{0,6} ")
 
@@ -110,6 +121,9 @@ class HeaderParser:
 
     def _take_header(self, block: bytes) -> Member | None:
         _check_sum(block)
+        for begin, end, what in _OTHER_NUMBERS:
+            if block[begin] not in _BASE_256 and block[begin:end].strip(b" \0"):
+                _number(block[begin:end], what)
         kind = block[156:157]
         size = _size_field(block[124:136])
         if kind in (b"x", b"g", b"L"):

@@ -33,7 +33,6 @@ from klever.steps.model.shapes import (
     transpose,
 )
 
-
 #: Operators that fill a shape with numbers of their own.
 _RANDOM: Final = (
     "Empty",

@@ -1,9 +1,9 @@
 """The outputs of TensorFlow's operators: their names and data types.
 
 From the operator registry of TensorFlow 2.21 (tensorflow/core/ops/*.cc), without what graphs for inference cannot
-hold. One operator a line, or several with the rest indented; an output is ``name=type``, or ``name:attribute`` where an attribute names the type, with
-``|type`` for its default, ``*attribute`` for as many outputs as an attribute counts, and ``[]`` for a list of types.
-What does not belong here: shapes, which the rules tell.
+hold. One operator a line, or several with the rest indented; an output is ``name=type``, or ``name:attribute`` where
+an attribute names the type, with ``|type`` for its default, ``*attribute`` for as many outputs as an attribute
+counts, and ``[]`` for a list of types. What does not belong here: shapes, which the rules tell.
 """
 
 from functools import lru_cache

@@ -158,7 +158,7 @@ def _notes(contents: _Contents, inputs: Iterable[Tensor], outputs: Iterable[Tens
     if not outputs:
         yield "every node of the graph is read by another, so none is an output"
     if variables := [node.name for node in contents.nodes.values() if node.op in _VARIABLES]:
-        yield f"the graph is not frozen: {len(variables)} variables, the first {brief(variables[0])}, have no value in it"
+        yield f"the graph is not frozen: {len(variables)} variables, as {brief(variables[0])}, have no value in it"
     for tensor in outputs:
         if tensor.shape is None:
             yield f"the shape of output {tensor.name} does not follow from the graph"

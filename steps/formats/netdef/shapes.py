@@ -132,9 +132,12 @@ def _full(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
 
 
 def _normalisation(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
-    # What follows are statistics: of each channel, of each item or of each group.
-    del operator
-    return [inputs[0]]
+    data = inputs[0]
+    if operator.type != "GroupNorm" or not data.shape:
+        # What follows are statistics of each channel or of each item, and is absent where the operator only tests.
+        return [data]
+    statistics = Value((data.shape[0], *_checked((operator.integer("group", 32),))), data.dtype)
+    return [data, statistics, statistics]
 
 
 def _local_response(operator: Operator, inputs: Sequence[Value]) -> list[Value]:

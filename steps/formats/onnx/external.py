@@ -60,7 +60,8 @@ class ExternalData:
         )
         if unsafe:
             raise UnsafeModelError(
-                f"tensor {brief(name)} takes its data from {brief(location)}, which is not a file in the model's directory"
+                f"tensor {brief(name)} takes its data from {brief(location)}, "
+                "which is not a file in the model's directory"
             )
         return posixpath.join(self._directory, path)
 

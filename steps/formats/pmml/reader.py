@@ -286,7 +286,7 @@ def _feed(parser: expat.XMLParserType, chunk: bytes) -> None:
     except expat.ExpatError as error:
         reason = expat.ErrorString(error.code)
         if not chunk and error.code in _TRUNCATED:
-            raise TruncatedModelError(f"the PMML ends in line {error.lineno} before its root element") from error
+            raise TruncatedModelError(f"the PMML ends in line {error.lineno}, before its root element does") from error
         raise MalformedModelError(f"the PMML is not well-formed in line {error.lineno}: {reason}") from error
     except (LookupError, ValueError) as error:
         raise MalformedModelError("the PMML declares an encoding that is not known") from error

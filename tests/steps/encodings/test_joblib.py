@@ -17,7 +17,8 @@ def dtype(code: str, order: str = "<") -> str:
 
 
 def array(code: str, shape: str, content: str) -> Object:
-    text = f"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n({shape}t{dtype(code)}I00\n{content}tb."
+    empty = "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+    text = f"{empty}(I1\n({shape}t{dtype(code)}I00\n{content}tb."
     root = read_pickle(Stream(BytesSource(text.encode()))).root
     assert isinstance(root, Object)
     return root
@@ -25,7 +26,8 @@ def array(code: str, shape: str, content: str) -> Object:
 
 @pytest.mark.parametrize(
     ("code", "name", "width"),
-    [("f8", "float64", 8), ("f4", "float32", 4), ("i8", "int64", 8), ("u1", "uint8", 1), ("b1", "bool", 1), ("c8", "complex64", 8),
+    [("f8", "float64", 8), ("f4", "float32", 4), ("i8", "int64", 8), ("u1", "uint8", 1), ("b1", "bool", 1),
+     ("c8", "complex64", 8),
      ("O8", "object", 8), ("U5", "object", 20), ("S3", "object", 3), ("V64", None, 64)],
 )  # fmt: skip
 def test_types_have_numpys_names(code: str, name: str | None, width: int) -> None:

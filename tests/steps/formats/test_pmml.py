@@ -178,6 +178,18 @@ def test_what_is_no_model_is_refused_in_a_sentence(text: str, error: type[ModelE
         read(text)
 
 
+def test_a_segment_that_never_applies_gives_no_results() -> None:
+    def segment(predicate: str, name: str) -> str:
+        inner = f'<MiningSchema/><Output><OutputField name="{name}" dataType="double"/></Output>'
+        return f"<Segment><{predicate}/><TreeModel>{inner}</TreeModel></Segment>"
+
+    segments = segment("True", "one") + segment("True", "two") + segment("False", "three")
+    chain = read(model(f'{SCHEMA}<Segmentation multipleModelMethod="modelChain">{segments}</Segmentation>'))
+    assert [name for name, _, _ in described(chain)] == ["y", "two"]
+    first = read(model(f'{SCHEMA}<Segmentation multipleModelMethod="selectFirst">{segments}</Segmentation>'))
+    assert [name for name, _, _ in described(first)] == ["y", "one"]
+
+
 class Endless:
     """A document whose trees go on for half a gigabyte; counts what is read of it."""
 

@@ -57,7 +57,8 @@ def test_a_pickle_of_something_else_is_claimed_by_its_name_only_and_refused() ->
 def test_columns_keep_their_names() -> None:
     """A hand-written pickle with ``feature_names_in_`` as NumPy writes an array of objects."""
     dtype = "cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI63\ntb"
-    names = f"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I2\nt{dtype}I00\n(lS'age'\naS'height'\natb"
+    empty = "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+    names = f"{empty}(I1\n(I2\nt{dtype}I00\n(lS'age'\naS'height'\natb"
     text = (
         f"csklearn.linear_model._base\nLinearRegression\n)\x81(S'n_features_in_'\nI2\nS'feature_names_in_'\n{names}db."
     )

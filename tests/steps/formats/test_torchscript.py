@@ -149,7 +149,9 @@ def test_code_of_pytorch_1_0_is_found_by_model_json() -> None:
         new.writestr("m/model.json", json.dumps({"mainModule": {"torchscriptArena": {"key": "code/m.py"}}}))
         new.writestr(
             "m/code/m.py",
-            "op_version_set = 0\ndef forward(self,\n    x: Tensor,\n    n: int) -> Tuple[Tensor, Tensor]:\n  return (x, x)\n",
+            "op_version_set = 0\n"
+            "def forward(self,\n    x: Tensor,\n    n: int) -> Tuple[Tensor, Tensor]:\n"
+            "  return (x, x)\n",
         )
     signature = read(MemoryFiles({"model.pt": buffer.getvalue()})).signature
     assert [tensor.name for tensor in signature.inputs or ()] == ["input__0", "input__1"]
@@ -163,9 +165,8 @@ def test_types_are_parsed_and_printed_without_mangling() -> None:
 
 
 def test_what_is_assigned_under_a_condition_is_told_apart() -> None:
-    code = Code(
-        "class A(Module):\n  def forward(self,\n    x: Tensor) -> Tensor:\n    if c:\n      y = x\n    else:\n      y = x\n    return y\n"
-    )
+    body = "    if c:\n      y = x\n    else:\n      y = x\n    return y\n"
+    code = Code(f"class A(Module):\n  def forward(self,\n    x: Tensor) -> Tensor:\n{body}")
     method = code.method("A", "forward")
     assert method is not None
     kinds = [

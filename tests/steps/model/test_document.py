@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+
 from klever.steps.errors import MetadataError
 from klever.steps.model import document
 from klever.steps.model.document import MAX_BYTES, MAX_DEPTH, parse_yaml

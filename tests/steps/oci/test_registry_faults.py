@@ -69,7 +69,12 @@ def serve_range(exchange: Exchange, data: bytes) -> None:
 def in_turn(*scripts: Script) -> Script:
     """Answer each request by the next script, and by the last one from then on."""
     left = list(scripts)
-    return lambda exchange: (left.pop(0) if len(left) > 1 else left[0])(exchange)
+
+    def script(exchange: Exchange) -> None:
+        current = left.pop(0) if len(left) > 1 else left[0]
+        current(exchange)
+
+    return script
 
 
 class Once:

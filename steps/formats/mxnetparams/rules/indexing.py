@@ -47,6 +47,13 @@ def _last(call: Call) -> None:
         call.give((*data[:axis], *data[axis + 1 :]))
 
 
+def _mask_steps(call: Call) -> None:
+    """``SequenceMask`` and ``SequenceReverse``: a length for each example of (time, batch, ...)."""
+    data = call.tie(0)
+    if data is not None and len(data) > 1 and call.flag("use_sequence_length"):
+        call.expect(1, (data[1 - normalise_axis(call.integer("axis", 0), 2)],))
+
+
 def _mask(call: Call) -> None:
     data = call.input(0)
     if data is not None:
@@ -80,6 +87,8 @@ RULES: Final[dict[str, Rule]] = {
     "gathernd": _gather,
     "scatternd": _scatter,
     "sequencelast": _last,
+    "sequencemask": _mask_steps,
+    "sequencereverse": _mask_steps,
     "booleanmask": _mask,
     "ravelmultiindex": _ravel,
     "unravelindex": _unravel,

