@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
-from klever.steps.errors import ManifestError, at_stage
+from klever.steps.errors import ManifestError, NotFoundError, at_stage
 from klever.steps.model.metadata import MAX_CONFIG_BYTES, Metadata
 from klever.steps.oci.descriptor import Descriptor
 from klever.steps.oci.manifest import Artifact, parse_manifest
 from klever.steps.oci.reference import Reference
-from klever.steps.oci.store import Store
+from klever.steps.oci.store import Store, StoredManifest
 
 #: On a manifest: the digest of the layer whose bytes the config's signature was read from.
 EXTRACTED_FROM: Final = "kleveross.io/extracted-from"
@@ -35,11 +35,23 @@ class StoredArtifact:
 def load_artifact(store: Store, reference: Reference) -> StoredArtifact:
     """Load manifest and metadata; raises `NotFoundError`, `ManifestError` or `MetadataError`."""
     with at_stage("pull"):
-        stored = store.get_manifest(reference.repository, reference.version)
+        stored = find_manifest(store, reference)
         manifest = parse_manifest(stored.data, stored.descriptor.media_type)
         config = read_blob(store, reference.repository, manifest.config, MAX_CONFIG_BYTES)
         metadata = Metadata.from_config(config, f"the config of {reference}")
         return StoredArtifact(reference.pinned(stored.descriptor.digest), stored.descriptor, manifest, metadata)
+
+
+def find_manifest(store: Store, reference: Reference) -> StoredManifest:
+    """Return the manifest that a reference means; a `NotFoundError` names the reference and where to look."""
+    try:
+        return store.get_manifest(reference.repository, reference.version)
+    except NotFoundError as error:
+        if reference.host:
+            raise
+        place = "this machine's store" if reference.layout is None else f"the layout {reference.layout}"
+        listing = "klever models" if reference.layout is None else f"klever models oci:{reference.layout}"
+        raise NotFoundError(f"there is no {reference} in {place}", next_step=f"see {listing}") from error
 
 
 def read_blob(store: Store, repository: str, descriptor: Descriptor, limit: int) -> bytes:

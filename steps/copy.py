@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from klever.steps.artifact import find_manifest
 from klever.steps.errors import ManifestError, at_stage
 from klever.steps.oci.descriptor import Descriptor
 from klever.steps.oci.manifest import check_media_type, children_of, is_index, load_document
@@ -18,7 +19,7 @@ def copy(source: Reference, target: Reference, stores: Stores, *, watch: Watch =
     """
     from_store, to_store = stores.open(source), stores.open(target)
     with at_stage("copy"):
-        stored = from_store.get_manifest(source.repository, source.version)
+        stored = find_manifest(from_store, source)
         _copy_manifest(stored, from_store, source, to_store, target, target.tag, watch)
         return target.pinned(stored.descriptor.digest)
 

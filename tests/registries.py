@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -96,8 +96,10 @@ def running(
     """Run a registry with its storage and logs in ``directory``."""
     program = find_program(version)
     if program is None:
-        reason = f"no program of CNCF distribution {version} (set {PROGRAMS[version][1]})"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        _lack(f"CNCF distribution {version} (name its program in {PROGRAMS[version][1]})")
+    for tool in ("openssl",) * (tls or token) + ("htpasswd",) * basic:
+        if shutil.which(tool) is None:
+            _lack(f"the program {tool}")
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     registry = Registry(version, f"127.0.0.1:{port}", directory / "root")
@@ -133,6 +135,12 @@ def running(
         finally:
             process.kill()
             process.wait()
+
+
+def _lack(what: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"a CI run has to have {what}")
+    pytest.skip(f"needs {what}")
 
 
 def _wait_until_it_listens(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

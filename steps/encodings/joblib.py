@@ -27,8 +27,6 @@ MAX_CONTENT_BYTES: Final = 16 << 10
 MAX_NESTING: Final = 16
 _MAX_RANK: Final = 64
 
-#: Where an estimator's class stands at the latest: behind PROTO, FRAME and, in protocol 0, the reconstructor.
-_FIRST_GLOBAL_BYTES: Final = 64
 _WRAPPERS: Final = ("NumpyArrayWrapper",)
 _CODE: Final = re.compile(r"[<>|=]?([a-zA-Z?])(\d*)")
 #: dtype codes (kind and bytes) to numpy names.
@@ -79,12 +77,6 @@ def read_joblib(source: "Source") -> tuple[Pickle, tuple[Global, ...]]:
     Raises a `ModelError` as `read_pickle` and `inflate` do.
     """
     return _Reader(Stream(inflate(source))).read()
-
-
-def begins_with_estimator(head: bytes) -> bool:
-    """Tell from the beginning of a pickle whether its first global is a class of scikit-learn's."""
-    # A dictionary or a module that merely contains an estimator names others before.
-    return 0 <= head.find(b"sklearn") < _FIRST_GLOBAL_BYTES
 
 
 class _Reader:

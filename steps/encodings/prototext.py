@@ -290,12 +290,9 @@ class _Parser:
                 parts.append(_unescape(self._token[1:-1]))
                 self._advance()
             return "".join(parts)
-        if kind == "word":
+        if kind == "word" and (not negative or token.lower() in _SPECIAL):
             self._advance()
-            if not negative:
-                return Symbol(token)
-            if token.lower() in _SPECIAL:
-                return -_SPECIAL[token.lower()]
+            return -_SPECIAL[token.lower()] if negative else Symbol(token)
         if kind == "number":
             value = self._number(token)
             self._advance()

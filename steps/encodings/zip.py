@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from klever.steps.encodings import magic
 from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from klever.steps.files import Source
 
-#: Local file header, with which an archive that was not appended to anything begins (4.3.7).
-SIGNATURE: Final = b"PK\x03\x04"
 #: More members than any model's archive has: each tensor of a checkpoint is one.
 MAX_MEMBERS: Final = 200_000
 #: The largest central directory that is read, in bytes.
@@ -159,7 +158,7 @@ class ZipArchive:
         if len(header) < _LOCAL.size + len(member.raw_name):
             raise TruncatedModelError(f"the archive ends inside the header of its member {member.name}")
         signature, _, _, method, *_, name_bytes, extra_bytes = _LOCAL.unpack_from(header)
-        if signature != SIGNATURE:
+        if signature != magic.ZIP:
             raise MalformedModelError(f"{member.name} is not where the archive's directory says")
         name = header[_LOCAL.size :]
         if (name_bytes, name, method) != (len(name), member.raw_name, member.method):

@@ -14,8 +14,8 @@ from typing import Any, Final
 from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
 from klever.steps.files import ModelFiles, Source, opened
 from klever.steps.formats.interface import Claim, Evidence, Format, Reading
-from klever.steps.formats.weights import count_modules, group_shards, sibling_shards
 from klever.steps.model.signature import Signature
+from klever.steps.model.weights import count_modules, group_shards, sibling_shards
 
 _MAGIC: Final = b"GGUF"
 _SUFFIX: Final = ".gguf"
@@ -49,7 +49,7 @@ _TYPES: Final = {
     20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136),
     24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8), 28: ("F64", 1, 8),
     29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66),
-    39: ("MXFP4", 32, 17), 40: ("NVFP4", 64, 36),
+    39: ("MXFP4", 32, 17), 40: ("NVFP4", 64, 36), 41: ("Q1_0", 128, 18),
 }  # fmt: skip
 #: ``general.file_type``: what most weights are quantised to (``llama_ftype``).
 _FILE_TYPES: Final = {
@@ -57,7 +57,7 @@ _FILE_TYPES: Final = {
     12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS",
     20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M",
     28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE",
-    39: "NVFP4",
+    39: "NVFP4", 40: "Q1_0",
 }  # fmt: skip
 #: Keys without the architecture's name in front, to the names of facts.
 _SIZES: Final = {

@@ -14,8 +14,8 @@ from typing import Any, Final, NoReturn
 from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
 from klever.steps.files import ModelFiles, Source, opened
 from klever.steps.formats.interface import Claim, Evidence, Format, Reading
-from klever.steps.formats.weights import count_modules, group_shards, sibling_shards
 from klever.steps.model.signature import Signature
+from klever.steps.model.weights import count_modules, group_shards, sibling_shards
 
 #: ``MAX_HEADER_SIZE`` of the reference implementation, in bytes.
 MAX_HEADER_BYTES: Final = 100_000_000

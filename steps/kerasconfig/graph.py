@@ -104,6 +104,7 @@ class _NodeReader:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._values = 0
+        self._modern_seen = False
 
     def node(self, data: object) -> Node:
         before = self._values
@@ -112,6 +113,7 @@ class _NodeReader:
 
     def _arguments(self, data: object) -> tuple[list[Any], dict[str, Any]]:
         if isinstance(data, Mapping) and "args" in data:
+            self._modern_seen = True
             args = self._modern(data["args"])
             kwargs = self._modern(data.get("kwargs"))
             return (args if isinstance(args, list) else [args]), (kwargs if isinstance(kwargs, dict) else {})
@@ -122,7 +124,10 @@ class _NodeReader:
         return [first], {key: self._tensor_or_constant(value) for key, value in kwargs.items()}
 
     def endpoint(self, item: Sequence[Any]) -> Reference:
-        return self._reference(item, counted_from_one=True)
+        layer = self._graph.layers.get(item[0])
+        # In Keras 3 sequential models are no functional ones, so that nothing stands before their first call.
+        plain = self._modern_seen and layer is not None and layer.is_sequential
+        return self._reference(item, counted_from_one=not plain)
 
     def _classic(self, data: object, kwargs: dict[str, Any], depth: int = 0) -> Any:
         self._count(depth)

@@ -21,12 +21,9 @@ _WRAPPED: Final = ("layer", "backward_layer", "cell", "cells", "layers", "forwar
 #: Classes that hold no code and have no rule of their own.
 _WITHOUT_CODE: Final = frozenset({
     "Functional", "Model", "Sequential", "Network", "Container", "StackedRNNCells", "LSTMCell", "GRUCell",
-    "SimpleRNNCell",
-    "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty",
-    "MelSpectrogram", "STFTSpectrogram", "FeatureSpace", "DenseFeatures", "SequenceFeatures",
-    "ConvLSTM2DCell",
-    "AbstractRNNCell", "RandomFourierFeatures", "PeepholeLSTMCell", "TorchModuleWrapper", "TFSMLayer",
-    "JaxLayer", "FlaxLayer",
+    "SimpleRNNCell", "PeepholeLSTMCell", "AbstractRNNCell", "ConvLSTM2DCell", "TFOpLambda", "SlicingOpLambda",
+    "TensorFlowOpLayer", "ClassMethod", "InstanceMethod", "InstanceProperty", "STFTSpectrogram", "FeatureSpace",
+    "DenseFeatures", "SequenceFeatures", "RandomFourierFeatures",
 })  # fmt: skip
 
 
@@ -186,7 +183,7 @@ def _code_notes(model: Layer) -> Iterator[str]:
     functions: dict[str, None] = {}
     foreign: dict[str, None] = {}
     for layer in _walk(model):
-        if layer.class_name == "Lambda":
+        if layer.class_name == "Lambda" or any(map(_is_lambda, layer.config.values())):
             functions[layer.name] = None
         elif layer.is_foreign or not (
             layer.class_name in LAYERS
@@ -199,6 +196,11 @@ def _code_notes(model: Layer) -> Iterator[str]:
         yield f"holds code that runs when the model is loaded: Lambda layers {_listed(functions)}"
     if foreign:
         yield f"needs code that is not in the file: custom layers {_listed(foreign)}"
+
+
+def _is_lambda(value: object) -> bool:
+    """Whether a field holds the bytecode of a function, as an activation in Keras 3 may."""
+    return isinstance(value, dict) and value.get("class_name") == "__lambda__"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -51,9 +51,13 @@ def _inspect(target: str, format_id: str | None, reread: bool, stores: Stores) -
     try:
         return inspect_artifact(reference, stores, format_id=format_id, reread=reread).to_json()
     except NotFoundError as error:
-        if not reference.host and reference.layout is None:
-            error.next_step = error.next_step or f"there is no path {target} either; see klever models"
-        raise
+        if reference.host or reference.layout is not None:
+            raise
+        raise NotFoundError(
+            f"{target} is neither a path nor a model in this machine's store",
+            stage="pull",
+            next_step="check the path, or see klever models",
+        ) from error
 
 
 def _print(target: str, document: dict[str, Any]) -> None:

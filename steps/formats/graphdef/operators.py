@@ -79,9 +79,12 @@ _NUMBERS: Final = {name: number for number, name in reversed(DTYPES.items())} | 
 }
 
 _SILENT: Final = """
-Assert AssignAddVariableOp AssignSubVariableOp AssignVariableOp ControlTrigger DisableCopyOnRead
-LookupTableImport LookupTableImportV2 LookupTableInsert LookupTableInsertV2 LookupTableRemoveV2 NoOp
-PrintV2 Save SaveSlices SaveV2 TensorArrayClose TensorArrayCloseV2 TensorArrayCloseV3 WriteFile
+Abort Assert AssignAddVariableOp AssignSubVariableOp AssignVariableOp CloseSummaryWriter ControlTrigger
+DestroyResourceOp DisableCopyOnRead FlushSummaryWriter InitializeTable InitializeTableFromTextFile
+InitializeTableFromTextFileV2 InitializeTableV2 LookupTableImport LookupTableImportV2 LookupTableInsert
+LookupTableInsertV2 LookupTableRemoveV2 MakeIterator MergeV2Checkpoints NoOp PrintV2 QueueCloseV2
+QueueEnqueueManyV2 QueueEnqueueV2 Save SaveSlices SaveV2 TensorArrayClose TensorArrayCloseV2 TensorArrayCloseV3
+WriteFile
 """
 
 #: Operators that are run for what they do.
@@ -104,6 +107,7 @@ AdjustSaturation output:T|float32
 All output=bool
 AllCandidateSampler sampled_candidates=int64 true_expected_count=float32 sampled_expected_count=float32
 Angle output:Tout|float32
+AnonymousHashTable table_handle=resource
 Any output=bool
 ApproxTopK values:T indices=int32
 ApproximateEqual z=bool
@@ -118,13 +122,18 @@ AssignSub output_ref:T
 Atan y:T
 Atan2 z:T
 Atanh y:T
+AudioSpectrogram spectrogram=float32
+AudioSummary summary=string
+AudioSummaryV2 summary=string
 AvgPool output:T
 AvgPool3D output:T
+AvgPoolGrad output:T
 BandedTriangularSolve output:T
 Batch batched_tensors:T[] batch_index=int64 id=int64
 BatchFFT output=complex64
 BatchFFT2D output=complex64
 BatchFFT3D output=complex64
+BatchFunction out_tensors:Tout[]
 BatchIFFT output=complex64
 BatchIFFT2D output=complex64
 BatchIFFT3D output=complex64
@@ -155,6 +164,7 @@ BesselY0 y:T
 BesselY1 y:T
 Betainc z:T
 BiasAdd output:T
+BiasAddGrad output:T
 BiasAddV1 output:T
 Bincount bins:T
 Bitcast output:type
@@ -175,6 +185,8 @@ CTCLossV2 loss=float32 gradient=float32
 Case output:Tout[]
 Cast y:DstT
 Ceil y:T
+CheckNumerics output:T
+CheckNumericsV2 output:T
 Cholesky output:T
 ClipByValue output:T
 CombinedNonMaxSuppression nmsed_boxes=float32 nmsed_scores=float32 nmsed_classes=float32 valid_detections=int32
@@ -183,6 +195,7 @@ ComplexAbs y:Tout|float32
 CompositeTensorVariantFromComponents encoded=variant
 CompositeTensorVariantToComponents components:Tcomponents[]
 CompressElement compressed=variant
+ComputeAccidentalHits indices=int32 ids=int64 weights=float32
 Concat output:T
 ConcatOffset offset:shape_type|int32*N
 ConcatV2 output:T
@@ -200,6 +213,8 @@ Conv3DBackpropFilter output:T
 Conv3DBackpropFilterV2 output:T
 Conv3DBackpropInput output:T
 Conv3DBackpropInputV2 output:T
+Copy output:T
+CopyHost output:T
 Cos y:T
 Cosh y:T
 CountUpTo output:T
@@ -207,12 +222,18 @@ CropAndResize crops=float32
 CropAndResizeGradBoxes output=float32
 CropAndResizeGradImage output:T
 Cross product:T
+CudnnRNN output:T output_h:T output_c:T reserve_space:T
+CudnnRNNV2 output:T output_h:T output_c:T reserve_space:T host_reserved=int8
+CudnnRNNV3 output:T output_h:T output_c:T reserve_space:T host_reserved=int8
 Cumprod out:T
 Cumsum out:T
 CumulativeLogsumexp out:T
 DataFormatDimMap y:T|int32
 DataFormatVecPermute y:T|int32
 Dawsn y:T
+DebugIdentity output:T
+DebugIdentityV2 output:T
+DebugIdentityV3 output:T
 DecodeAndCropJpeg image=uint8
 DecodeBase64 output=string
 DecodeBmp image=uint8
@@ -288,6 +309,7 @@ FFT3D output:Tcomplex|complex64
 FFTND output:Tcomplex|complex64
 FIFOQueue handle=string
 FIFOQueueV2 handle=resource
+FakeParam output:dtype
 FakeQuantWithMinMaxArgs outputs=float32
 FakeQuantWithMinMaxArgsGradient backprops=float32
 FakeQuantWithMinMaxVars outputs=float32
@@ -295,6 +317,8 @@ FakeQuantWithMinMaxVarsGradient backprops_wrt_input=float32 backprop_wrt_min=flo
 FakeQuantWithMinMaxVarsPerChannel outputs=float32
 Fill output:T
 Fingerprint fingerprint=uint8
+FixedLengthRecordReaderV2 reader_handle=resource
+FixedUnigramCandidateSampler sampled_candidates=int64 true_expected_count=float32 sampled_expected_count=float32
 Floor y:T
 FloorDiv z:T
 FloorMod z:T
@@ -304,6 +328,8 @@ FractionalMaxPool output:T row_pooling_sequence=int64 col_pooling_sequence=int64
 FresnelCos y:T
 FresnelSin y:T
 FusedBatchNorm y:T batch_mean:T batch_variance:T reserve_space_1:T reserve_space_2:T
+FusedBatchNormGrad x_backprop:T scale_backprop:T offset_backprop:T reserve_space_3:T reserve_space_4:T
+FusedBatchNormGradV3 x_backprop:T scale_backprop:U offset_backprop:U reserve_space_4:U reserve_space_5:U
 FusedBatchNormV2 y:T batch_mean:U batch_variance:U reserve_space_1:U reserve_space_2:U
 FusedBatchNormV3 y:T batch_mean:U batch_variance:U reserve_space_1:U reserve_space_2:U reserve_space_3:U
 FusedPadConv2D output:T
@@ -312,6 +338,7 @@ GRUBlockCell r:T u:T c:T h:T
 Gather output:Tparams
 GatherNd output:Tparams
 GatherV2 output:Tparams
+GenerateBoundingBoxProposals rois=float32 roi_probabilities=float32
 GetDeadline deadline_from_epoch_micros=int64
 Greater z=bool
 GreaterEqual z=bool
@@ -320,6 +347,7 @@ HSVToRGB output:T|float32
 HashTable table_handle=string
 HashTableV2 table_handle=resource
 HistogramFixedWidth out:dtype|int32
+HistogramSummary summary=string
 IFFT output:Tcomplex|complex64
 IFFT2D output:Tcomplex|complex64
 IFFT3D output:Tcomplex|complex64
@@ -339,6 +367,7 @@ Igammac z:T
 Imag output:Tout|float32
 ImageProjectiveTransformV2 transformed_images:dtype
 ImageProjectiveTransformV3 transformed_images:dtype
+ImageSummary summary=string
 ImmutableConst tensor:dtype
 InTopK precision=bool
 InTopKV2 precision=bool
@@ -355,12 +384,17 @@ IsResourceHandleRefCounting result=bool
 IsTensorFloat32Enabled enabled=bool
 IsVariableInitialized is_initialized=bool
 IsotonicRegression output:output_dtype|float32 segments=int32
+Iterator handle=resource
+IteratorGetNext components:output_types[]
+IteratorV2 handle=resource
 KthOrderStatistic output=float32
 L2Loss output:T
 LMDBReader reader_handle=string
 LRN output:T|float32
 LSTMBlockCell i:T cs:T f:T o:T ci:T co:T h:T
 LeakyRelu activations:T|float32
+LearnedUnigramCandidateSampler sampled_candidates=int64 true_expected_count=float32
+  sampled_expected_count=float32
 LeftShift z:T
 Less z=bool
 LessEqual z=bool
@@ -371,6 +405,7 @@ Log y:T
 Log1p y:T
 LogMatrixDeterminant sign:T log_abs_determinant:T
 LogSoftmax logsoftmax:T
+LogUniformCandidateSampler sampled_candidates=int64 true_expected_count=float32 sampled_expected_count=float32
 LogicalAnd z=bool
 LogicalNot y=bool
 LogicalOr z=bool
@@ -406,6 +441,7 @@ MatrixTriangularSolve output:T
 Max output:T
 MaxPool output:T|float32
 MaxPool3D output:T
+MaxPoolGrad output:T|float32
 MaxPoolGradGradWithArgmax output:T
 MaxPoolGradWithArgmax output:T
 MaxPoolV2 output:T|float32
@@ -413,6 +449,7 @@ MaxPoolWithArgmax output:T argmax:Targmax|int64
 Maximum z:T
 Mean output:T
 Merge output:T value_index=int32
+MergeSummary summary=string
 Mfcc output=float32
 Min output:T
 Minimum z:T
@@ -428,6 +465,7 @@ MutableHashTableOfTensors table_handle=string
 MutableHashTableOfTensorsV2 table_handle=resource
 MutableHashTableV2 table_handle=resource
 Ndtri y:T
+NearestNeighbors nearest_center_indices=int64 nearest_center_distances=float32
 Neg y:T
 NextAfter output:T|float32
 NextIteration output:T
@@ -440,6 +478,7 @@ NonMaxSuppressionWithOverlaps selected_indices=int32
 NotEqual z=bool
 NthElement values:T
 OneHot output:T
+OneShotIterator handle=resource
 OnesLike y:T
 OptionalFromValue optional=variant
 OptionalGetValue components:output_types[]
@@ -453,6 +492,8 @@ PaddingFIFOQueueV2 handle=resource
 ParallelConcat output:T
 ParallelDynamicStitch merged:T
 ParameterizedTruncatedNormal output:dtype
+ParseExample sparse_indices=int64*Nsparse sparse_values:sparse_types[] sparse_shapes=int64*Nsparse
+  dense_values:Tdense[]
 ParseExampleV2 sparse_indices=int64*num_sparse sparse_values:sparse_types[] sparse_shapes=int64*num_sparse
   dense_values:Tdense[] ragged_values:ragged_value_types[] ragged_row_splits:ragged_split_types[]
 ParseSequenceExample context_sparse_indices=int64*Ncontext_sparse context_sparse_values:context_sparse_types[]
@@ -469,6 +510,8 @@ ParseSequenceExampleV2 context_sparse_indices=int64*Ncontext_sparse context_spar
   feature_list_ragged_values:feature_list_ragged_value_types[]
   feature_list_ragged_outer_splits:feature_list_ragged_split_types[]
   feature_list_ragged_inner_splits:feature_list_ragged_split_types[]
+ParseSingleExample sparse_indices=int64*num_sparse sparse_values:sparse_types[] sparse_shapes=int64*num_sparse
+  dense_values:Tdense[]
 ParseSingleSequenceExample context_sparse_indices=int64*Ncontext_sparse
   context_sparse_values:context_sparse_types[] context_sparse_shapes=int64*Ncontext_sparse
   context_dense_values:Tcontext_dense[] feature_list_sparse_indices=int64*Nfeature_list_sparse
@@ -493,6 +536,7 @@ Qr q:T r:T
 QuantizeAndDequantize output:T
 QuantizeAndDequantizeV2 output:T
 QuantizeAndDequantizeV3 output:T
+QuantizeAndDequantizeV4 output:T
 QuantizeDownAndShrinkRange output:out_type output_min=float32 output_max=float32
 QuantizeV2 output:T output_min=float32 output_max=float32
 QuantizedAdd z:Toutput|qint32 min_z=float32 max_z=float32
@@ -502,8 +546,13 @@ QuantizedBiasAdd output:out_type min_out=float32 max_out=float32
 QuantizedConcat output:T output_min=float32 output_max=float32
 QuantizedConcatV2 output:T output_min=float32 output_max=float32
 QuantizedConv2D output:out_type|qint32 min_output=float32 max_output=float32
+QuantizedConv2DAndRequantize output:out_type|qint8 min_output=float32 max_output=float32
+QuantizedConv2DWithBias output:out_type|qint32 min_output=float32 max_output=float32
+QuantizedConv2DWithBiasAndReluAndRequantize output:out_type|quint8 min_output=float32 max_output=float32
+QuantizedDepthwiseConv2D output:out_type|qint32 min_output=float32 max_output=float32
 QuantizedInstanceNorm y:T y_min=float32 y_max=float32
 QuantizedMatMul out:Toutput|qint32 min_out=float32 max_out=float32
+QuantizedMatMulWithBiasAndRequantize out:Toutput|quint8 min_out=float32 max_out=float32
 QuantizedMaxPool output:T min_output=float32 max_output=float32
 QuantizedMul z:Toutput|qint32 min_z=float32 max_z=float32
 QuantizedRelu activations:out_type|quint8 min_activations=float32 max_activations=float32
@@ -511,6 +560,10 @@ QuantizedRelu6 activations:out_type|quint8 min_activations=float32 max_activatio
 QuantizedReluX activations:out_type|quint8 min_activations=float32 max_activations=float32
 QuantizedReshape output:T output_min=float32 output_max=float32
 QuantizedResizeBilinear resized_images:T out_min=float32 out_max=float32
+QueueDequeueManyV2 components:component_types[]
+QueueDequeueUpToV2 components:component_types[]
+QueueDequeueV2 components:component_types[]
+QueueSizeV2 size=int32
 RFFT output:Tcomplex|complex64
 RFFT2D output:Tcomplex|complex64
 RFFT3D output:Tcomplex|complex64
@@ -542,6 +595,8 @@ Range output:Tidx|int32
 Rank output=int32
 ReadFile contents=string
 ReadVariableOp value:dtype
+ReaderRead key=string value=string
+ReaderReadV2 key=string value=string
 Real output:Tout|float32
 RealDiv z:T
 Reciprocal y:T
@@ -557,6 +612,7 @@ RegexFullMatch output=bool
 RegexReplace output=string
 Relu activations:T
 Relu6 activations:T
+ReluGrad backprops:T
 RemoteCall output:Tout[]
 RequantizationRange output_min=float32 output_max=float32
 RequantizationRangePerChannel output_min=float32 output_max=float32
@@ -566,6 +622,7 @@ Reshape output:T
 ResizeArea resized_images=float32
 ResizeBicubic resized_images=float32
 ResizeBilinear resized_images=float32
+ResizeBilinearGrad output:T
 ResizeNearestNeighbor resized_images:T
 ResourceGather output:dtype
 ResourceGatherNd output:dtype
@@ -582,7 +639,9 @@ Round y:T
 Rsqrt y:T
 SampleDistortedBoundingBox begin:T size:T bboxes=float32
 SampleDistortedBoundingBoxV2 begin:T size:T bboxes=float32
+ScalarSummary summary=string
 ScaleAndTranslate resized_images=float32
+ScatterAdd output_ref:T
 ScatterNd output:T
 ScatterNdAdd output_ref:T
 ScatterNdMax output_ref:T
@@ -590,6 +649,7 @@ ScatterNdMin output_ref:T
 ScatterNdNonAliasingAdd output:T
 ScatterNdSub output_ref:T
 ScatterNdUpdate output_ref:T
+ScatterUpdate output_ref:T
 SegmentMax output:T
 SegmentMaxV2 output:T
 SegmentMean output:T
@@ -613,6 +673,7 @@ ShapeN output:out_type|int32*N
 ShardedFilename filename=string
 ShardedFilespec filename=string
 Sigmoid y:T
+SigmoidGrad z:T
 Sign y:T
 Sin y:T
 Sinh y:T
@@ -626,6 +687,7 @@ Softsign activations:T
 SpaceToBatch output:T
 SpaceToBatchND output:T
 SpaceToDepth output:T
+SparseAccumulatorTakeGradient indices=int64 values:dtype shape=int64
 SparseAdd sum_indices=int64 sum_values:T sum_shape=int64
 SparseBincount output:T
 SparseConcat output_indices=int64 output_values:T output_shape=int64
@@ -638,6 +700,7 @@ SparseDenseCwiseDiv output:T
 SparseDenseCwiseMul output:T
 SparseFillEmptyRows output_indices=int64 output_values:T empty_row_indicator=bool reverse_index_map=int64
 SparseMatMul product=float32
+SparseMatrixMatMul output:T
 SparseReduceMax output:T
 SparseReduceMaxSparse output_indices=int64 output_values:T output_shape=int64
 SparseReduceSum output:T
@@ -678,6 +741,8 @@ StatelessCase output:Tout[]
 StatelessIf output:Tout[]
 StatelessMultinomial output:output_dtype|int64
 StatelessParameterizedTruncatedNormal output:dtype
+StatelessRandomNormal output:dtype|float32
+StatelessRandomNormalV2 output:dtype|float32
 StatelessRandomUniform output:dtype|float32
 StatelessRandomUniformFullInt output:dtype|uint64
 StatelessRandomUniformFullIntV2 output:dtype|uint64
@@ -694,6 +759,7 @@ StaticRegexReplace output=string
 StopGradient output:T
 StridedSlice output:T
 StridedSliceAssign output_ref:T
+StridedSliceGrad output:T
 StringFormat output=string
 StringJoin output=string
 StringLength output=int32
@@ -712,11 +778,13 @@ Substr output=string
 Sum output:T
 Svd s:T u:T v:T
 Switch output_false:T output_true:T
+SymbolicGradient output:Tout[]
 TFRecordReader reader_handle=string
 TFRecordReaderV2 reader_handle=resource
 TakeManySparseFromTensorsMap sparse_indices=int64 sparse_values:dtype sparse_shape=int64
 Tan y:T
 Tanh y:T
+TanhGrad z:T
 TensorArray handle=string
 TensorArrayConcat value:dtype lengths=int64
 TensorArrayConcatV2 value:dtype lengths=int64
@@ -763,12 +831,15 @@ TensorListScatterV2 output_handle=variant
 TensorListSetItem output_handle=variant
 TensorListSplit output_handle=variant
 TensorListStack tensor:element_dtype
+TensorMapLookup value:value_dtype
 TensorScatterAdd output:T
 TensorScatterMax output:T
 TensorScatterMin output:T
 TensorScatterSub output:T
 TensorScatterUpdate output:T
 TensorStridedSliceUpdate output:T
+TensorSummary summary=string
+TensorSummaryV2 summary=string
 TextLineReader reader_handle=string
 TextLineReaderV2 reader_handle=resource
 ThreadPoolHandle handle=resource
@@ -790,6 +861,12 @@ UnicodeEncode output=string
 UnicodeScript output=int32
 UnicodeTranscode output=string
 UniformCandidateSampler sampled_candidates=int64 true_expected_count=float32 sampled_expected_count=float32
+UniformDequantize output:Tout
+UniformQuantize output:Tout
+UniformQuantizedAdd output:T
+UniformQuantizedConvolution output:Tout
+UniformQuantizedDot output:Tout
+UniformRequantize output:Tout
 Unique y:T idx:out_idx|int32
 UniqueV2 y:T idx:out_idx|int32
 UniqueWithCounts y:T idx:out_idx|int32 count:out_idx|int32
@@ -812,6 +889,13 @@ While output:T[]
 WholeFileReader reader_handle=string
 WholeFileReaderV2 reader_handle=resource
 Xdivy z:T
+XlaConv output:T
+XlaConvV2 output:preferred_element_type
+XlaDot output:T
+XlaDotV2 output:preferred_element_type
+XlaEinsum product:T
+XlaPad output:T
+XlaSharding output:T
 Xlog1py z:T
 Xlogy z:T
 ZerosLike y:T

@@ -32,7 +32,6 @@ _STATED: Final = {
     "quantizev2": ("out_type", "int8"),
     "requantize": ("out_type", "int8"),
     "dequantize": ("out_type", DEFAULT),
-    "sumlike": ("dtype", None),
 }
 #: Operators whose output has one type whatever comes in.
 _CONSTANT: Final = {

@@ -58,8 +58,8 @@ def read_model(files: ModelFiles, claim: Claim, author: Signature | None) -> Rea
     inputs, fed = [], dict(filled)
     for name in names:
         told = stated.get(name) or implied.get(name) or Implied(UNKNOWN_VALUE)
-        inputs.append(_input(name, told, authored.get(name)))
         fed[name] = _fed(told, authored.get(name))
+        inputs.append(_tensor(name, fed[name]))
     inference = infer_values(predict.operators, fed)
     outputs = [
         _tensor(name, inference.blobs.get(name, UNKNOWN_VALUE)) for name in find_outputs(predict, frozenset(filled))
@@ -82,19 +82,16 @@ def _tensor(name: str, value: Value) -> Tensor:
     return Tensor(name=name, dtype=value.dtype, shape=value.shape)
 
 
-def _input(name: str, told: Implied, author: Tensor | None) -> Tensor:
-    # A rank that is only likely gives way to what a person wrote.
-    if not told.binding and author is not None and author.shape is not None:
-        return _tensor(name, Value(None, told.value.dtype))
-    return _tensor(name, told.value)
-
-
 def _fed(told: Implied, author: Tensor | None) -> Value:
-    """Put together what the file and the author say of an input; the file wins."""
+    """Put together what the file and the author say of an input; the file wins.
+
+    What follows from weights leaves batch and image sizes open, not dynamic: there the author's sizes stand.
+    """
     if author is None:
         return told.value
     dtype = told.value.dtype or author.dtype
     if not told.binding and author.shape is not None:
+        # A rank that is only likely gives way to what a person wrote.
         return Value(author.shape, dtype)
     try:
         return Value(merge(told.value.shape, author.shape), dtype)

@@ -5,7 +5,7 @@ Only recognition stands here; `reader` does the reading.
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from klever.steps.encodings.joblib import begins_with_estimator
+from klever.steps.encodings.magic import JOBLIB_COMPRESSED, begins_with_estimator
 from klever.steps.files import HEAD_BYTES, ModelFiles, opened
 from klever.steps.formats.interface import Claim, Evidence, Format, Reading
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from klever.steps.model.signature import Signature
 
 _SUFFIXES: Final = (".pkl", ".pickle")
-#: zlib, gzip, bzip2, xz, LZMA, LZ4 and joblib's old own: what joblib may compress with.
-_COMPRESSED: Final = (b"\x78", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x04\x22\x4d\x18", b"ZF0x")
 
 
 class SKLearn(Format):
@@ -49,7 +47,7 @@ class SKLearn(Format):
 
 def _names_sklearn(files: ModelFiles, path: str) -> bool:
     head = files.head(path)
-    if head.startswith(_COMPRESSED):
+    if head.startswith(JOBLIB_COMPRESSED):
         # Other formats are compressed as well: only a name of joblib's or a pickle's is worth inflating.
         return path.endswith((".joblib", *_SUFFIXES, ".z", ".gz", ".bz2", ".xz")) and _inflates_to_sklearn(files, path)
     return _is_estimator(head, path)

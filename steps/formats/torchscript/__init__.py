@@ -6,8 +6,7 @@ Only recognition stands here; `reader` does the reading.
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from klever.steps.encodings import zip as ziparchive
-from klever.steps.encodings.pytorch import Container, recognise
+from klever.steps.encodings import magic
 from klever.steps.errors import KleverError
 from klever.steps.files import ModelFiles, opened
 from klever.steps.formats.interface import Claim, Evidence, Format, Reading
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from klever.steps.model.signature import Signature
 
 _SUFFIXES = (".pt", ".pth", ".ts", ".torchscript", ".ptl", ".jit")
-#: The first bytes of what ``torch.save`` wrote before 1.6: a pickle of protocol 2 whose value is a magic number.
-_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 class TorchScript(Format):
@@ -33,10 +30,10 @@ class TorchScript(Format):
         scripts: list[str] = []
         others: list[str] = []
         for path in files.sizes:
-            kind = _container(files, path)
-            if kind is Container.SCRIPT:
+            is_script = _is_script(files, path)
+            if is_script:
                 scripts.append(path)
-            elif kind is not None and path.endswith(_SUFFIXES):
+            elif is_script is not None and path.endswith(_SUFFIXES):
                 others.append(path)
         found, evidence = (scripts, Evidence.CONTENT) if scripts else (others, Evidence.NAME)
         if not found:
@@ -55,20 +52,23 @@ class TorchScript(Format):
         return replace(reading, signature=spell_places(reading.signature, author))
 
 
-def _container(files: ModelFiles, path: str) -> Container | None:
-    """Return which of PyTorch's containers a file is, by a ZIP's directory or the legacy magic number."""
+def _is_script(files: ModelFiles, path: str) -> bool | None:
+    """Tell whether a file of PyTorch's is TorchScript; None where it is not PyTorch's."""
     head = files.head(path)
-    if head.startswith(_LEGACY):
-        return Container.PICKLE
-    if not head.startswith(ziparchive.SIGNATURE):
+    if head.startswith(magic.LEGACY_TORCH):
+        return False
+    if not head.startswith(magic.ZIP):
         return None
+    from klever.steps.encodings.pytorch import Container, recognise
+    from klever.steps.encodings.zip import ZipArchive
+
     try:
         with opened(files, path) as source:
-            found = recognise(ziparchive.ZipArchive(source).names)
+            found = recognise(ZipArchive(source).names)
     except KleverError:
         # Cut short: its directory is lost, so that only the name speaks for one of PyTorch's.
-        return Container.PICKLE if path.endswith(_SUFFIXES) else None
-    return found[0] if found else None
+        return False if path.endswith(_SUFFIXES) else None
+    return found[0] is Container.SCRIPT if found else None
 
 
 def _renamed(path: str) -> str:

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from klever.steps.encodings import magic
 from klever.steps.encodings.callables import Risk, describe, judge
 from klever.steps.encodings.pickle import Global, Object, Pickle, Value, read_pickle
 from klever.steps.encodings.pytorch import Container, TensorType, recognise, tensor_type
 from klever.steps.encodings.stream import Stream
-from klever.steps.encodings.zip import SIGNATURE, ZipArchive
+from klever.steps.encodings.zip import ZipArchive
 from klever.steps.errors import MalformedModelError, UnsafeModelError
 from klever.steps.files import BytesSource
 from klever.steps.formats.interface import Reading
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 #: The pickle of a large module tree has a few MB, a code file less.
 MAX_PICKLE_BYTES: Final = 64 << 20
 MAX_CODE_BYTES: Final = 4 << 20
-#: ``MAGIC_NUMBER`` of ``torch/serialization.py``.
-_LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 #: Results that one method may flatten to.
 MAX_RESULTS: Final = 1000
 
@@ -58,10 +57,10 @@ def read_archive(source: "Source", author: Signature | None) -> Reading:
 
 def _open(source: "Source") -> tuple[ZipArchive, str]:
     """Open the archive; say what the file is where it is another of PyTorch's."""
-    head = source.read_at(0, 2)
-    if head[:1] == b"\x80":
-        _refuse(_read_legacy(source), "a pickle, as torch.save wrote before PyTorch 1.6")
-    if head != SIGNATURE[:2]:
+    head = source.read_at(0, len(magic.LEGACY_TORCH))
+    if head.startswith(magic.PICKLE):
+        _refuse(_read_legacy(source, head), "a pickle, as torch.save wrote before PyTorch 1.6")
+    if not head.startswith(magic.ZIP):
         raise MalformedModelError("the file is no ZIP archive, as every TorchScript file is")
     archive = ZipArchive(source)
     found = recognise(archive.names)
@@ -75,11 +74,11 @@ def _open(source: "Source") -> tuple[ZipArchive, str]:
     return archive, prefix
 
 
-def _read_legacy(source: "Source") -> Pickle:
+def _read_legacy(source: "Source", head: bytes) -> Pickle:
     """Read the value's pickle, before which three others stand: magic number, protocol version, system."""
     stream = Stream(source)
     pickle = read_pickle(stream)
-    for _ in range(3 if pickle.root == _LEGACY_MAGIC else 0):
+    for _ in range(3 if head.startswith(magic.LEGACY_TORCH) else 0):
         pickle = read_pickle(stream)
     return pickle
 
@@ -172,6 +171,11 @@ class _Reader:
         known = [_known(tensor) for tensor in inputs]
         result = Flow(self.find, constants).run(module, forward, known)
         inputs = [_refined(tensor, one) for tensor, one in zip(inputs, known, strict=True)]
+        self.notes += [
+            f"{tensor.name} has {one.last} as its last dimension, before which there may be any number of others"
+            for tensor, one in zip(inputs, known, strict=True)
+            if one.shape is None and one.last is not None
+        ]
         wrote = author.inputs if author is not None else None
         if wrote and len(wrote) == len(inputs):
             by_name = {tensor.name: tensor for tensor in wrote}

@@ -30,6 +30,8 @@ class Known:
 
     dtype: str | None
     shape: Shape
+    #: The size of the last dimension, where that is known and the rank is not.
+    last: int | None = None
 
     def demand(self, shape: Shape, dtype: str | None = None) -> None:
         """Note what an operator demands; what the file or the author said before it stays."""
@@ -157,7 +159,8 @@ def _linear(values: Arguments, _: Keywords) -> Known:
         raise TypeError
     if source.shape is None:
         source.demand(None, weight.dtype)
-        return Known(weight.dtype, None)
+        source.last = weight.shape[1]
+        return Known(weight.dtype, None, weight.shape[0])
     source.demand((*[-1] * (len(source.shape) - 1), weight.shape[1]), weight.dtype)
     return Known(weight.dtype, (*source.shape[:-1], weight.shape[0]))
 

@@ -1,11 +1,10 @@
-"""How each layer of Keras changes shape and type, one table for all; see `rule_for`."""
+"""How each layer of Keras changes shape and type: one table for all. Operations have theirs in `operations`."""
 
 from klever.steps.kerasconfig.rules import (
     attention,
     convolution,
     core,
     merging,
-    operations,
     preprocessing,
     recurrent,
     reshaping,
@@ -22,4 +21,4 @@ LAYERS: dict[str, Rule] = {
     **preprocessing.RULES,
 }
 
-__all__ = ["LAYERS", "Rule", "operations"]
+__all__ = ["LAYERS", "Rule"]

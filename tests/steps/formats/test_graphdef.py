@@ -177,9 +177,9 @@ def test_other_protobufs_are_not_claimed(head: bytes) -> None:
 
 
 def test_every_rule_is_for_an_operator_of_the_table_or_an_internal_one() -> None:
-    # The operators that optimised graphs hold begin with an underscore; a few were left out of the public registry.
-    unknown = {op for op in RULES if not is_known(op) and not op.startswith("_")}
-    assert len(unknown) < 60, sorted(unknown)
+    # Optimised graphs hold operators that begin with an underscore; the others are registered by some builds only.
+    optional = {"HostConst", "OptimizationBarrier", "QuantizeAndDequantizeV4Grad"}
+    assert {op for op in RULES if not is_known(op) and not op.startswith("_")} <= optional
 
 
 def test_an_index_that_no_output_has_is_unknown() -> None:

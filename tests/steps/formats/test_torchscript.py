@@ -173,3 +173,8 @@ def test_what_is_assigned_under_a_condition_is_told_apart() -> None:
         statement if isinstance(statement, tuple) else type(statement).__name__ for statement in method.statements()
     ]
     assert kinds == [("y",), ("y",), "Return"]
+
+
+def test_a_last_dimension_without_a_rank_is_told_in_a_note(models: Path) -> None:
+    reading = read(model(models / "TorchScript" / "perceptron_traced_torch112" / "model" / "model.pt"))
+    assert any("input__0 has 10 as its last dimension" in note for note in reading.notes)

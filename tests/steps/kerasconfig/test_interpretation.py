@@ -109,8 +109,13 @@ def test_keras_1_spellings_are_understood() -> None:
                 "nb_col": 5, "border_mode": "valid", "subsample": [2, 1], "dim_ordering": "th", "bias": True,
             },
         },
-        {"class_name": "MaxPooling2D", "config": {"name": "p", "trainable": True, "pool_size": [2, 2], "strides": [2, 2],
-                                                  "border_mode": "valid", "dim_ordering": "th"}},
+        {
+            "class_name": "MaxPooling2D",
+            "config": {
+                "name": "p", "trainable": True, "pool_size": [2, 2], "strides": [2, 2], "border_mode": "valid",
+                "dim_ordering": "th",
+            },
+        },
         {"class_name": "Flatten", "config": {"name": "f", "trainable": True}},
         {"class_name": "Dense", "config": {"name": "d", "trainable": True, "output_dim": 10}},
     ]  # fmt: skip
@@ -118,6 +123,31 @@ def test_keras_1_spellings_are_understood() -> None:
     assert listed(signature.inputs) == [["c_input", "float32", [-1, 3, 32, 30]]]
     assert listed(signature.outputs) == [["d", "float32", [-1, 10]]]
     assert signature.layers == {"Convolution2D": 1, "MaxPooling2D": 1, "Flatten": 1, "Dense": 1}
+
+
+def test_a_merge_of_sequential_models_has_their_inputs() -> None:
+    def branch(name: str, size: int) -> dict[str, Any]:
+        first = {"name": name, "trainable": True, "batch_input_shape": [None, size], "output_dim": 4}
+        return {"class_name": "Sequential", "config": [{"class_name": "Dense", "config": first}]}
+
+    merge = {"name": "m", "mode": "concat", "concat_axis": -1, "layers": [branch("a", 5), branch("b", 6)]}
+    layers = [
+        {"class_name": "Merge", "config": merge},
+        {"class_name": "Activation", "config": {"name": "z", "trainable": True}},
+    ]
+    signature = interpret({"class_name": "Sequential", "config": layers}).signature
+    assert listed(signature.inputs) == [["a_input", "float32", [-1, 5]], ["b_input", "float32", [-1, 6]]]
+    assert listed(signature.outputs) == [["z", "float32", [-1, 8]]]
+
+
+def test_an_activation_written_as_a_lambda_is_named() -> None:
+    activation = {"class_name": "__lambda__", "config": {"value": {"code": "4wIAAAA="}}}
+    config = functional(
+        [source("x", None, 4), layer("Dense", "d", call("x"), units=2, activation=activation)],
+        [["x", 0, 0]],
+        [["d", 0, 0]],
+    )
+    assert interpret(config).notes == ("holds code that runs when the model is loaded: Lambda layers d",)
 
 
 def test_a_layer_that_contradicts_its_input_leaves_a_note() -> None:
@@ -136,7 +166,7 @@ def test_a_layer_that_contradicts_its_input_leaves_a_note() -> None:
     [
         (functional([source("x", None, 1)], [["x", 0, 0]], [["y", 0, 0]]), MalformedModelError),
         (functional([source("x", 1), source("x", 1)], [["x", 0, 0]], [["x", 0, 0]]), MalformedModelError),
-        (functional([layer("Add", "a", call("b")), layer("Add", "b", call("a"))], [], [["a", 0, 0]]), MalformedModelError),
+        (functional([layer("Add", "a", call("b")), layer("Add", "b", call("a"))], [], call("a")), MalformedModelError),
         (functional([source("x", 1)], [["x", 0, 0]], []), MalformedModelError),
         (functional([source("x", 1)], [["x", 0, 0]], [["x", 0, 0]] * 5000), LimitExceededError),
         ({"class_name": "Sequential", "config": {"layers": []}}, MalformedModelError),

@@ -37,11 +37,9 @@ def _spread(call: Call, key: str, dimensions: int, default: int) -> tuple[int, .
     return values
 
 
-def _weighted(rank: int, axis: int, first: int, second: int, kernel: tuple[int, ...]) -> tuple[int, ...]:
+def _weighted(axis: int, first: int, second: int, kernel: tuple[int, ...]) -> tuple[int, ...]:
     """Return a weight's shape: ``first`` in front, ``second`` where the data has its channels."""
-    rest = [*kernel]
-    rest.insert(axis - 1, second)
-    return (first, *rest) if rank else ()
+    return (first, *kernel[: axis - 1], second, *kernel[axis - 1 :])
 
 
 def _convolve(call: Call) -> None:
@@ -50,16 +48,14 @@ def _convolve(call: Call) -> None:
     axis = _channel_axis(call, rank)
     groups = max(call.integer("num_group", 1), 1)
     filters = call.integer("num_filter", UNKNOWN)
-    # The weight comes third where offsets stand second, and fourth with modulation.
-    weight_at = 1
-    weight = call.expect(weight_at, _weighted(rank, axis, filters, UNKNOWN, kernel))
+    weight = call.expect(1, _weighted(axis, filters, UNKNOWN, kernel))
     channels = weight[axis] * groups if weight and weight[axis] != UNKNOWN else UNKNOWN
     _windowed(call, kernel, axis, channels, filters)
     data = call.input(0)
     if data is not None and data[axis] != UNKNOWN:
-        call.expect(weight_at, _weighted(rank, axis, filters, data[axis] // groups, kernel))
+        call.expect(1, _weighted(axis, filters, data[axis] // groups, kernel))
     if not call.flag("no_bias"):
-        call.expect(weight_at + 1, (filters,))
+        call.expect(2, (filters,))
 
 
 def _convolve_deformed(call: Call) -> None:
@@ -99,7 +95,7 @@ def _deconvolve(call: Call) -> None:
     axis = _channel_axis(call, rank)
     groups = max(call.integer("num_group", 1), 1)
     filters = call.integer("num_filter", UNKNOWN)
-    weight = call.expect(1, _weighted(rank, axis, UNKNOWN, filters // groups, kernel))
+    weight = call.expect(1, _weighted(axis, UNKNOWN, filters // groups, kernel))
     expected = [UNKNOWN] * rank
     expected[axis] = weight[0] if weight else UNKNOWN
     data = call.expect(0, tuple(expected))

@@ -1,6 +1,6 @@
 """Quantised operators: those of `layers` and others, with the ranges of their operands behind them.
 
-What does not belong here: quantised types, see `types`.
+What does not belong here: quantised types, see `dtypes`.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
 """Shards by name and modules by the names of tensors."""
 
-from klever.steps.formats.weights import Shards, count_modules, group_shards, sibling_shards
+from klever.steps.model.weights import Shards, count_modules, group_shards, sibling_shards
 
 
 def test_shards_of_one_prefix_and_count_belong_together() -> None:

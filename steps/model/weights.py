@@ -1,4 +1,4 @@
-"""What formats of bare weights have in common: shards, told by their names, and modules, told by those of tensors.
+"""What models of bare weights have in common: shards, told by their names, and modules, told by those of tensors.
 
 What does not belong here: the layout of any file.
 """
