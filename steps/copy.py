@@ -8,8 +8,8 @@ from klever.steps.oci.descriptor import Descriptor
 from klever.steps.oci.manifest import check_media_type, children_of, is_index, load_document
 from klever.steps.oci.reference import Reference
 from klever.steps.oci.store import Store, StoredManifest
-from klever.steps.publish import Watch, unwatched
 from klever.steps.stores import Stores
+from klever.steps.transfer import Watch, try_again, unwatched
 
 
 def copy(source: Reference, target: Reference, stores: Stores, *, watch: Watch = unwatched) -> Reference:
@@ -56,12 +56,12 @@ def _copy_blob(
         return
     if from_store is to_store and to_store.mount_blob(target.repository, descriptor, source.repository):
         return
-    with watch("copy", descriptor.size) as progress:
-        stored = to_store.put_blob(
-            target.repository,
-            partial(from_store.get_blob, source.repository, descriptor),
-            expected=descriptor,
-            progress=progress,
-        )
+
+    def transfer() -> Descriptor:
+        with watch("copy", descriptor.size) as progress:
+            chunks = partial(from_store.get_blob, source.repository, descriptor)
+            return to_store.put_blob(target.repository, chunks, expected=descriptor, progress=progress)
+
+    stored = try_again(transfer)
     if stored.digest != descriptor.digest:
         raise ManifestError(f"{descriptor.digest} arrived as {stored.digest}")

@@ -7,9 +7,9 @@ from klever.steps.errors import ArchiveError, StorageError, at_stage
 from klever.steps.oci.reference import Reference
 from klever.steps.oci.staging import staged_directory
 from klever.steps.oci.unpack import unpack
-from klever.steps.publish import Watch, unwatched
 from klever.steps.recognise import ORMBFILE
 from klever.steps.stores import Stores
+from klever.steps.transfer import Watch, try_again, unwatched
 
 
 def fetch(
@@ -23,10 +23,14 @@ def fetch(
     store = stores.open(reference)
     artifact = load_artifact(store, reference)
     layer = artifact.manifest.layer
-    with at_stage("unpack"), staged_directory(directory, force=force) as staging:
-        with watch("fetch", layer.size) as progress:
-            unpack(store.get_blob(reference.repository, layer, progress=progress), staging)
-        _write_ormbfile(staging / ORMBFILE, artifact.metadata.to_yaml())
+
+    def transfer() -> None:
+        with at_stage("unpack"), staged_directory(directory, force=force) as staging:
+            with watch("fetch", layer.size) as progress:
+                unpack(store.get_blob(reference.repository, layer, progress=progress), staging)
+            _write_ormbfile(staging / ORMBFILE, artifact.metadata.to_yaml())
+
+    try_again(transfer)
     return artifact
 
 

@@ -4,8 +4,7 @@
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,18 +22,9 @@ from klever.steps.oci.archive import Archive, PackMember
 from klever.steps.oci.descriptor import Descriptor
 from klever.steps.oci.manifest import build_manifest
 from klever.steps.oci.reference import Reference
-from klever.steps.oci.store import Progress, no_progress
 from klever.steps.recognise import MODEL_FOLDER, recognise
 from klever.steps.stores import Stores
-
-
-#: Makes a progress callback for a piece of work: its label, and its size in bytes where that is known.
-Watch = Callable[[str, int | None], AbstractContextManager[Progress]]
-
-
-def unwatched(_label: str, _total: int | None) -> AbstractContextManager[Progress]:
-    """Watch nothing."""
-    return nullcontext(no_progress)
+from klever.steps.transfer import Watch, unwatched
 
 
 @dataclass(frozen=True)

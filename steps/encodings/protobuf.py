@@ -303,7 +303,7 @@ def decode_head(head: bytes) -> Iterator[tuple[int, int, int | bytes]]:
                 continue
             value = head[position : position + length]
             position += length
-            yield tag >> 3, kind, value
+            yield tag >> 3, kind, value if kind == _DELIMITED else int.from_bytes(value, "little")
     except MalformedModelError:
         return
 

@@ -5,6 +5,7 @@ What does not belong here: what a graph's nodes mean, and the files that hold gr
 """
 
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -64,6 +65,7 @@ MAX_ELEMENTS: Final = 64
 _ATTRIBUTE_BYTES: Final = 4 << 10
 #: A defence: the checkpoint operators of the largest published models have a tenth of it.
 _MAX_INPUTS: Final = 100_000
+_MAX_ATTRIBUTES: Final = 1000
 
 #: TensorProto's fields of single values: DataType to field number and struct code; varints without a code.
 _VALUE_FIELDS: Final = {
@@ -202,7 +204,7 @@ class Node:
         self.op = ""
         #: ``node``, ``node:1``, ``^node`` (control); in functions ``node:output:0`` or an argument's name.
         self.inputs: list[str] = []
-        self._entries: list[bytes] = []
+        self._entries: tuple[bytes, ...] = ()
         self._attributes: dict[str, bytes] | None = None
         self._large: Constant | None = None
 
@@ -216,7 +218,8 @@ class Node:
             if number == 1:
                 node.name = text(value)
             elif number == 2:
-                node.op = text(value)
+                # A graph has thousands of nodes and a few dozen operators.
+                node.op = sys.intern(text(value))
             elif number == 3:
                 if len(node.inputs) >= _MAX_INPUTS:
                     raise LimitExceededError(f"a node reads more than {_MAX_INPUTS} others")
@@ -228,8 +231,10 @@ class Node:
         return node
 
     def _take(self, entry: Part) -> None:
+        if len(self._entries) >= _MAX_ATTRIBUTES:
+            raise LimitExceededError(f"a node has more than {_MAX_ATTRIBUTES} attributes")
         if len(entry) <= _ATTRIBUTE_BYTES:
-            self._entries.append(entry if isinstance(entry, bytes) else entry.bytes())
+            self._entries += (entry if isinstance(entry, bytes) else entry.bytes(),)
             return
         for number, value in fields(entry):
             if number == 2 and not isinstance(value, int):

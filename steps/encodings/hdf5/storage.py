@@ -11,7 +11,7 @@ from klever.steps.files import Source
 
 #: Structures (messages, nodes, links, heap objects) that one file may make a reader visit.
 MAX_STEPS: Final = 200_000
-#: Bytes that one file may make a reader take, counted again whenever they are taken again.
+#: Bytes that one file may make a reader fetch and take, counted again whenever that happens again.
 MAX_BYTES: Final = 96 << 20
 
 _BLOCK_BYTES: Final = 64 << 10
@@ -80,9 +80,7 @@ class Storage:
             raise TruncatedModelError(
                 f"the HDF5 file refers to {length} bytes at offset {start}, but has only {self._source.size}"
             )
-        self._bytes -= available
-        if self._bytes < 0:
-            raise LimitExceededError(f"the HDF5 file makes its reader take more than {MAX_BYTES} bytes of metadata")
+        self._spend(available)
         first, last = start // _BLOCK_BYTES, (start + available - 1) // _BLOCK_BYTES
         if last - first > 1:
             return self._source.read_at(start, available)
@@ -103,10 +101,16 @@ class Storage:
         """Return the next length."""
         return cursor.integer(self.length_bytes)
 
+    def _spend(self, length: int) -> None:
+        self._bytes -= length
+        if self._bytes < 0:
+            raise LimitExceededError(f"the HDF5 file makes its reader take more than {MAX_BYTES} bytes of metadata")
+
     def _block(self, index: int) -> bytes:
         if (block := self._blocks.get(index)) is not None:
             self._blocks.move_to_end(index)
             return block
+        self._spend(_BLOCK_BYTES)
         block = self._blocks[index] = self._source.read_at(index * _BLOCK_BYTES, _BLOCK_BYTES)
         if len(self._blocks) > _BLOCKS_KEPT:
             self._blocks.popitem(last=False)

@@ -36,6 +36,7 @@ _BACK_EDGES: Final = frozenset({"NextIteration", "RefNextIteration"})
 _LEGACY_PRODUCER: Final = 21
 
 Facts = tuple[Known, ...]
+_ONE_UNKNOWN: Final[Facts] = (NOTHING,)
 
 
 class Budget:
@@ -141,6 +142,8 @@ class Graph:
             results = self._apply(node, inputs)[:MAX_OUTPUTS]
         except ShapeMismatchError:
             results = ()
+        if len(results) == 1 and results[0] == NOTHING and not node.mentions(b"_output_shapes"):
+            return _ONE_UNKNOWN
         facts = [Known(_tamed(known.shape), _kept(known.values), known.dtype) for known in results]
         if node.mentions(b"_output_shapes"):
             stated = node.shapes("_output_shapes") or ()

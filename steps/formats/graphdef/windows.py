@@ -56,7 +56,7 @@ def _slide(call: Call, layout: _Layout, given: tuple[int, ...], windows: Sequenc
     return result
 
 
-@shape_rule("Conv2D", "Conv3D", "FusedConv2DBiasActivation", "_FusedConv2D")
+@shape_rule("Conv2D", "Conv3D", "_FusedConv2D")
 def _convolution(call: Call) -> Shape:
     layout = _Layout(call, 3 if call.node.op == "Conv3D" else 2)
     given, kernel = layout.sizes(call.shape(0)), layout.sizes(call.shape(1))

@@ -13,6 +13,8 @@ from klever.steps.model.signature import Signature
 
 #: ``kMXAPINDArrayListMagic`` of MXNet's ``src/ndarray/ndarray.cc`` with the eight reserved bytes after it.
 _MAGIC: Final = (0x112).to_bytes(8, "little") + bytes(8)
+#: MXNet 2 saved NumPy archives; the reader refuses them in words of its own.
+_ARCHIVE: Final = b"PK\3\4"
 #: nnvm writes nodes first; other writers of JSON may sort.
 _SYMBOL: Final = re.compile(rb'\A\s*\{\s*"(nodes|arg_nodes|attrs|heads|node_row_ptr)"\s*:')
 _PARAMS_NAME: Final = re.compile(r"(?P<prefix>.+?)(-\d{4,})?\.params")
@@ -30,9 +32,12 @@ class _MXNetParams(Format):
         params = [path for path in files.sizes if "/" not in path and path.endswith(".params")]
         graphs = [path for path in symbols if _SYMBOL.match(files.head(path))]
         lists = [path for path in params if files.head(path).startswith(_MAGIC)]
+        archives = [path for path in params if files.head(path).startswith(_ARCHIVE)]
         # Bytes that are something else disprove the name; an empty or torn file does not.
         symbols = graphs or [path for path in symbols if files.head(path).lstrip()[:1] in (b"", b"{")]
         params = lists or [path for path in params if _MAGIC.startswith(files.head(path)[:16])]
+        if graphs and not params:
+            params = archives
         if not (symbols or params):
             return None
         missing = [] if symbols else ["one *symbol.json"]

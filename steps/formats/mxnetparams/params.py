@@ -18,6 +18,8 @@ from klever.steps.files import Source
 
 #: The first eight bytes of a list of arrays, little-endian.
 MAGIC: Final = 0x112
+#: A ZIP archive: what ``save`` of MXNet 2 writes.
+_ARCHIVE: Final = b"PK\3\4"
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 
 #: Type flags of mshadow, with their numpy names and sizes in bytes.
@@ -112,7 +114,12 @@ def read_arrays(source: Source) -> tuple[Array, ...]:
     cursor = _Cursor(source)
     if source.size < 24:
         raise TruncatedModelError(f"the params file of {source.size} bytes is shorter than its header")
-    if cursor.uint64() != MAGIC:
+    if (mark := cursor.uint64()) != MAGIC:
+        if mark.to_bytes(8, "little").startswith(_ARCHIVE):
+            raise MalformedModelError(
+                "the params file is a NumPy archive, which only MXNet 2 writes",
+                next_step="export the model by MXNet 1.9, or convert it to ONNX",
+            )
         raise MalformedModelError("the params file is not a list of MXNet arrays")
     cursor.skip(8)
     count = _counted(cursor.uint64())

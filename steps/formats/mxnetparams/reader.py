@@ -9,7 +9,7 @@ from klever.steps.errors import LimitExceededError
 from klever.steps.files import ModelFiles, opened
 from klever.steps.formats.interface import Reading
 from klever.steps.formats.mxnetparams.dtypes import InferredTypes, declared_type
-from klever.steps.formats.mxnetparams.graph import MAX_BYTES, Entry, Graph, parse_graph
+from klever.steps.formats.mxnetparams.graph import MAX_BYTES, UNSTATED_VERSION, Entry, Graph, parse_graph
 from klever.steps.formats.mxnetparams.outputs import output_names
 from klever.steps.formats.mxnetparams.params import Array, read_arrays
 from klever.steps.formats.mxnetparams.roles import find_inputs
@@ -116,6 +116,8 @@ def _notes(graph: Graph, arrays: Sequence[Array]) -> tuple[str, ...]:
 
 
 def _facts(graph: Graph, arrays: Sequence[Array]) -> dict[str, object]:
-    major, rest = divmod(graph.version, 10000)
-    version = f"{major}.{rest // 100}.{rest % 100}"
-    return {"mxnetVersion": version, "arrays": len(arrays)}
+    facts: dict[str, object] = {"arrays": len(arrays)}
+    if graph.version != UNSTATED_VERSION:
+        major, rest = divmod(graph.version, 10000)
+        facts["mxnetVersion"] = f"{major}.{rest // 100}.{rest % 100}"
+    return facts

@@ -7,7 +7,7 @@ parsed, and each is bounded in length. What does not belong here: what the state
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,11 +19,12 @@ MAX_STATEMENT: Final = 64 << 10
 MAX_TYPE_DEPTH: Final = 16
 
 _MANGLE: Final = re.compile(r"\.?___torch_mangle_\d+")
-_CLASS: Final = re.compile(r"^class ([^\s(:]+)\(?([^):]*)\)?:", re.MULTILINE)
+_CLASS: Final = re.compile(r"^class ([^\s(:]+)\(?([^):\n]*)\)?:", re.MULTILINE)
 _ATTRIBUTE: Final = re.compile(r'^  (?:__annotations__\["([^"\n]*)"\] =|([^\W\d]\w*) :) (\S[^\n]*)$', re.MULTILINE)
 
 
 _ASSIGNED: Final = re.compile(r"([\w, ]+?),? = ")
+_LINE: Final = re.compile(r"[^\n]+")
 _NAME: Final = re.compile(r"\w+")
 
 
@@ -58,16 +59,20 @@ class Method:
     result: Type | None
     body: str
 
-    def statements(self) -> Iterator[ast.stmt | tuple[str, ...]]:
+    def statements(self, afford: Callable[[int], bool] = lambda _: True) -> Iterator[ast.stmt | tuple[str, ...]]:
         """Yield the body's own statements parsed, and for lines of nested blocks the names that they assign.
 
+        ``afford`` is asked before each line, with its length; where it says no, nothing more is yielded.
         Raises `MalformedModelError` for what is no statement.
         """
         indent = len(self.body) - len(self.body.lstrip(" "))
-        for line in self.body.splitlines():
+        for match in _LINE.finditer(self.body):
+            line = match[0]
             text = line.strip()
             if not text or text.startswith("#"):
                 continue
+            if not afford(len(text)):
+                return
             if len(line) - len(line.lstrip(" ")) > indent:
                 assigned = _ASSIGNED.match(text)
                 yield tuple(_NAME.findall(assigned[1])) if assigned else ()
@@ -101,6 +106,7 @@ class Code:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._methods: dict[tuple[str, str], Method | None] = {}
         self._classes = {match[1]: match for match in _CLASS.finditer(text)}
 
     def __contains__(self, name: str) -> bool:
@@ -120,11 +126,15 @@ class Code:
 
     def method(self, name: str, method: str) -> Method | None:
         """Return a method of a class, None where it has none of that name."""
-        return _find_method(self._block(name), "  ", method)
+        if (name, method) not in self._methods:
+            self._methods[name, method] = _find_method(self._block(name), "  ", method)
+        return self._methods[name, method]
 
     def function(self, name: str) -> Method | None:
         """Return a function of the file (the methods of PyTorch 1.0, which had no classes, are such)."""
-        return _find_method(self._text, "", name)
+        if ("", name) not in self._methods:
+            self._methods["", name] = _find_method(self._text, "", name)
+        return self._methods["", name]
 
     def _block(self, name: str) -> str:
         start = self._classes[name].end()

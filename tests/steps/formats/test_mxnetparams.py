@@ -330,6 +330,11 @@ def test_several_epochs_compete_and_a_lone_file_misses_its_other_half() -> None:
     assert FORMAT.claim(MemoryFiles({"m-symbol.json": b"<html>", "m.params": b"PK\x03\x04aaaaaaaaaaaaaaaa"})) is None
 
 
+def test_arrays_of_mxnet_2_are_refused_in_words_of_their_own() -> None:
+    with pytest.raises(MalformedModelError, match="MXNet 2"):
+        read(symbol(node("null", "data")), b"PK\3\4" + bytes(60))
+
+
 def test_companions_are_the_files_of_the_same_prefix() -> None:
     siblings = frozenset({"net-symbol.json", "net-0000.params", "net-0010.params", "other-0000.params"})
     assert FORMAT.companions("net-symbol.json", siblings) == ("net-0000.params", "net-0010.params")

@@ -166,16 +166,17 @@ def op(kind: str, **arguments: Argument) -> Operator:
 
 
 NHWC = Argument(s=b"NHWC")
+TWO, THREE = Argument(i=2), Argument(i=3)
 
 
 @pytest.mark.parametrize(
     ("operator", "x", "w", "expected"),
     [
-        (op("Conv", kernel=Argument(i=3), legacy_pad=Argument(i=2), stride=Argument(i=2)), (1, 3, 8, 9), (4, 3, 3, 3), (1, 4, 4, 5)),
+        (op("Conv", kernel=THREE, legacy_pad=TWO, stride=TWO), (1, 3, 8, 9), (4, 3, 3, 3), (1, 4, 4, 5)),
         (op("Conv", order=NHWC, kernel=Argument(i=3)), (1, 8, 9, 3), (4, 3, 3, 3), (1, 6, 7, 4)),
         (op("Conv", kernel=Argument(i=3)), None, (4, 3, 3, 3), (-1, 4, -1, -1)),
-        (op("MaxPool", kernel=Argument(i=3), stride=Argument(i=2), legacy_pad=Argument(i=3)), (1, 3, 8, 8), (), (1, 3, 4, 4)),
-        (op("MaxPool", kernel=Argument(i=3), stride=Argument(i=2)), (1, 3, 8, 8), (), (1, 3, 3, 3)),
+        (op("MaxPool", kernel=THREE, stride=TWO, legacy_pad=THREE), (1, 3, 8, 8), (), (1, 3, 4, 4)),
+        (op("MaxPool", kernel=THREE, stride=TWO), (1, 3, 8, 8), (), (1, 3, 3, 3)),
         (op("FC"), (2, 3, 2), (4, 6), (2, 4)),
         (op("FCTransposed"), (2, 6), (6, 4), (2, 4)),
         (op("Gather"), (20, 8), (2, 5), (2, 5, 8)),

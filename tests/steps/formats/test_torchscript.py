@@ -178,3 +178,12 @@ def test_what_is_assigned_under_a_condition_is_told_apart() -> None:
 def test_a_last_dimension_without_a_rank_is_told_in_a_note(models: Path) -> None:
     reading = read(model(models / "TorchScript" / "perceptron_traced_torch112" / "model" / "model.pt"))
     assert any("input__0 has 10 as its last dimension" in note for note in reading.notes)
+
+
+def test_a_module_that_calls_itself_ends() -> None:
+    buffer = io.BytesIO()
+    body = "    y = (self.a).forward((self.a).forward(x, ), )\n    return y\n"
+    with zipfile.ZipFile(buffer, "w") as new:
+        new.writestr("m/data.pkl", b"\x80\x02c__torch__\nA\n)\x81q\x00}X\x01\x00\x00\x00ah\x00sb.")
+        new.writestr("m/code/__torch__.py", f"class A(Module):\n  def forward(self,\n    x: Tensor) -> Tensor:\n{body}")
+    assert len(read(MemoryFiles({"model.pt": buffer.getvalue()})).signature.outputs or ()) == 1
