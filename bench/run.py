@@ -40,7 +40,8 @@ class Row:
     def __str__(self) -> str:
         sign = ">=" if self.at_least else "<="
         holds = self.figure >= self.limit if self.at_least else self.figure <= self.limit
-        return f"{self.what:<74}{self.figure:>9.2f} {self.unit:<3} {sign} {self.limit:>6.2f}  {'holds' if holds else 'FALLS SHORT'}"
+        verdict = "holds" if holds else "FALLS SHORT"
+        return f"{self.what:<74}{self.figure:>9.2f} {self.unit:<3} {sign} {self.limit:>6.2f}  {verdict}"
 
 
 rows: list[Row] = []
@@ -145,7 +146,10 @@ def bench_registry(work: Path, large: Path, host: str) -> None:
         [
             "sh",
             "-c",
-            f'exec curl -sf -H "Content-Type: application/octet-stream" -T {layer} "$(cat {work / "put"})&digest={digest}"',
+            'exec curl -sf -H "Content-Type: application/octet-stream" -T "$0" "$(cat "$1")&digest=$2"',
+            str(layer),
+            str(work / "put"),
+            digest,
         ],
         runs=3,
         prepare=fresh,
@@ -157,7 +161,8 @@ def bench_registry(work: Path, large: Path, host: str) -> None:
             sys.executable,
             "-c",
             "import os, sys, oras.client; os.chdir(sys.argv[2]);"  # noqa: ISC004 - one program
-            "oras.client.OrasClient(insecure=True).push(sys.argv[1], files=[sys.argv[3]], disable_path_validation=True)",
+            "oras.client.OrasClient(insecure=True)"
+            ".push(sys.argv[1], files=[sys.argv[3]], disable_path_validation=True)",
             f"{host}/bench/oras:v1",
             str(large.parent),
             large.name,

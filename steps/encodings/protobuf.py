@@ -110,7 +110,7 @@ class Message:
                 length, position = window.varint(position)
                 if length > end - position:
                     raise TruncatedModelError(
-                        f"protobuf field {number} at offset {position} claims {length} bytes where {end - position} are left"
+                        f"protobuf field {number} at offset {position} claims {length} bytes, {end - position} are left"
                     )
                 yield number, Message(window.source, position, position + length, depth, budget)
                 position += length

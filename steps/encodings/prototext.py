@@ -328,6 +328,8 @@ class _Parser:
             rest = _REST.match(self._text, self._position)
             self._position = rest.end() if rest else self._position
             if self._position < len(self._text):
+                if self._text[self._position] in "\"'" and "\n" not in self._text[self._position :]:
+                    raise TruncatedModelError("the text ends inside a string")
                 raise self._fault(f"{self._text[self._position]!r} cannot stand")
             self._kind = self._token = ""
             return

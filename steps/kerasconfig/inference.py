@@ -25,7 +25,8 @@ class Inference:
     def __init__(self) -> None:
         self._steps = _MAX_STEPS
         self._depth = 0
-        # By the identity of the configuration, which is parsed once and lives as long as this.
+        # By the identity of configurations, which are kept here so that no other can take their place.
+        self._configs: list[object] = []
         self._graphs: dict[int, Graph] = {}
         self._chains: dict[int, list[Layer]] = {}
         self._known: dict[tuple[int, tuple[Spec, ...]], tuple[Spec, ...]] = {}
@@ -36,12 +37,14 @@ class Inference:
         """Return a functional model's graph, read once."""
         key = id(layer.config)
         if key not in self._graphs:
+            self._configs.append(layer.config)
             self._graphs[key] = read_graph(layer.config)
         return self._graphs[key]
 
     def _chain(self, layer: Layer) -> list[Layer]:
         key = id(layer.config)
         if key not in self._chains:
+            self._configs.append(layer.config)
             self._chains[key] = [inner for inner in sequential_layers(layer) if not inner.is_input]
         return self._chains[key]
 
@@ -106,8 +109,9 @@ class Inference:
     def _nested(self, layer: Layer, call: Call) -> tuple[Spec, ...]:
         if self._depth > _MAX_NESTING:
             raise LimitExceededError("the Keras model nests models too deeply")
-        key = (id(layer.config), call.specs)
+        key = (id(layer.config), tuple(tensors([list(call.args), dict(call.kwargs)])))
         if key not in self._known:
+            self._configs.append(layer.config)
             self._depth += 1
             if layer.is_functional:
                 inner = self.graph(layer)

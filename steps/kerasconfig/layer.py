@@ -180,7 +180,10 @@ class Call:
     specs: tuple[Spec, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "specs", tuple(tensors(self.args[0])) if self.args else ())
+        # What a layer works on is its first argument, which Keras 3 allows to be named.
+        object.__setattr__(
+            self, "specs", tuple(tensors(self.args[0] if self.args else next(iter(self.kwargs.values()), None)))
+        )
 
     @property
     def first(self) -> Spec:

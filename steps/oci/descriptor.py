@@ -23,7 +23,7 @@ MAX_BLOB_BYTES: Final = 1 << 62
 def parse_digest(text: str) -> Digest:
     """Return ``text`` as a digest; raises `InvalidReferenceError` unless it is a lower-case sha256 or sha512."""
     if not isinstance(text, str) or not _DIGEST.fullmatch(text):
-        raise InvalidReferenceError(f"{str(text)[:100]!r} is not a digest: got something else than sha256:<64 hex digits>")
+        raise InvalidReferenceError(f"{str(text)[:100]!r} is not a digest: expected sha256:<64 hex digits>")
     return Digest(text)
 
 

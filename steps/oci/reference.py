@@ -70,7 +70,7 @@ def parse_reference(text: str) -> Reference:
         parse_tag(tag)
     reference = Reference(host, parse_repository(name), tag or (None if digest else DEFAULT_TAG), digest)
     if len(host) + 1 + len(name) > MAX_NAME_LENGTH:
-        raise InvalidReferenceError(f"the name in reference {text[:60]!r}... is longer than {MAX_NAME_LENGTH} characters")
+        raise InvalidReferenceError(f"the name in {text[:60]!r}... is longer than {MAX_NAME_LENGTH} characters")
     return reference
 
 

@@ -44,7 +44,9 @@ def test_copies_between_laptop_and_registry_keep_every_byte(
     assert klever("gc", "--check").code == 0
 
 
-def test_a_registry_without_tls_is_named_with_the_flag_that_helps(klever: Klever, registry: Registry, onnx: Path) -> None:
+def test_a_registry_without_tls_is_named_with_the_flag_that_helps(
+    klever: Klever, registry: Registry, onnx: Path
+) -> None:
     outcome = klever("publish", onnx, f"{registry.host}/net:v1", "--json")
     assert outcome.code != 0
     assert "--plain-http" in outcome.error["nextStep"]

@@ -16,7 +16,6 @@ from klever.steps.errors import (
 )
 from klever.steps.recognise import recognise
 
-
 Place = Callable[..., Path]
 
 

@@ -77,6 +77,11 @@ _CHECKPOINT: Final = {
 _MAX_NAMED: Final = 32
 
 
+def is_relevant(node: Node) -> bool:
+    """Tell whether a node reaches out of its graph or calls a function."""
+    return node.op in _CHECKPOINT or _deed(node) is not None or next(node.functions(), None) is not None
+
+
 def find_hazards(
     nodes: Sequence[Node], functions: Mapping[str, Function], signatures: Iterable[NamedSignature]
 ) -> Iterator[str]:
@@ -98,8 +103,6 @@ def find_hazards(
 def _deed(node: Node) -> str | None:
     if node.op == "PrintV2" and (node.string("output_stream") or "").startswith("file:"):
         return "writes files"
-    if node.op == "CacheDataset":
-        return None
     return _DEEDS.get(node.op)
 
 

@@ -9,7 +9,7 @@ belong here: which operators touch files, which `hazards` knows.
 import posixpath
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from klever.steps.encodings.protobuf import Message, fields, text
@@ -18,7 +18,7 @@ from klever.steps.errors import LimitExceededError, MalformedModelError, Missing
 from klever.steps.files import ModelFiles, opened
 from klever.steps.formats.interface import Reading
 from klever.steps.formats.savedmodel import NAME, TEXT_NAME
-from klever.steps.formats.savedmodel.hazards import find_hazards
+from klever.steps.formats.savedmodel.hazards import find_hazards, is_relevant
 from klever.steps.model.signature import NamedSignature, Signature, Tensor
 
 DEFAULT: Final = "serving_default"
@@ -28,8 +28,8 @@ SERVE: Final = "serve"
 
 #: Operators that hold a variable; their values have to come from a checkpoint.
 _VARIABLES: Final = frozenset({"VarHandleOp", "Variable", "VariableV2"})
-#: A defence: the largest published graphs hold a fifth of it, functions included.
-MAX_NODES: Final = 500_000
+#: A defence: the largest published models hold half of it, functions included.
+MAX_NODES: Final = 300_000
 
 
 @dataclass
@@ -39,7 +39,10 @@ class MetaGraph:
     tags: list[str] = field(default_factory=list)
     version: str = ""
     nodes: list[Node] = field(default_factory=list)
+    #: Functions, with those of their nodes that call others or reach out of the graph.
     functions: dict[str, Function] = field(default_factory=dict)
+    #: How often each operator occurs in functions.
+    operators: Counter[str] = field(default_factory=Counter)
     signatures: dict[str, NamedSignature] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -76,8 +79,11 @@ class MetaGraph:
                 for kind, content in fields(value):
                     if kind == 1 and not isinstance(content, int):
                         function = Function.read(content)
-                        self.functions[function.name] = function
                         total += len(function.nodes) + 1
+                        self.operators.update(node.op for node in function.nodes)
+                        # Of hundreds of functions only what may matter is kept in memory.
+                        kept = tuple(node for node in function.nodes if is_relevant(node))
+                        self.functions[function.name] = replace(function, nodes=kept)
             if total > MAX_NODES:
                 raise LimitExceededError(f"the graph holds more than {MAX_NODES} nodes")
 
@@ -219,11 +225,10 @@ def _check_variables(files: ModelFiles, path: str, graph: MetaGraph) -> None:
 
 
 def _facts(graph: MetaGraph, chosen: str | None) -> dict[str, Any]:
-    inside = Counter(node.op for function in graph.functions.values() for node in function.nodes)
     facts = {
         "tags": graph.tags,
         "tensorflowVersion": graph.version,
         "signatureName": chosen,
-        "functionOperators": dict(sorted(inside.items())),
+        "functionOperators": dict(sorted(graph.operators.items())),
     }
     return {name: fact for name, fact in facts.items() if fact}

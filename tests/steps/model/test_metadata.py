@@ -25,7 +25,9 @@ def test_unknown_fields_survive_at_every_depth() -> None:
 
 
 scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8)
-values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3))
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+)
 
 
 @given(extra=st.dictionaries(st.text(min_size=1, max_size=6).map("x-{}".format), values, max_size=4))
@@ -36,7 +38,9 @@ def test_any_unknown_field_comes_back_from_json(extra: dict[str, object]) -> Non
 
 
 def test_a_null_equals_absence() -> None:
-    metadata = Metadata.from_config(b'{"format": "H5", "author": null, "signature": null, "tags": null, "created": null}')
+    metadata = Metadata.from_config(
+        b'{"format": "H5", "author": null, "signature": null, "tags": null, "created": null}'
+    )
     assert metadata.to_json() == {"format": "H5"}
 
 

@@ -56,7 +56,9 @@ def test_matmul_is_numpys(a: tuple[int, ...], b: tuple[int, ...]) -> None:
 
 @given(st.lists(dims, min_size=1, max_size=4).map(tuple), st.data())
 def test_reduce_and_transpose_are_numpys(shape: tuple[int, ...], data: st.DataObject) -> None:
-    axes = data.draw(st.sets(st.integers(-len(shape), len(shape) - 1)).filter(lambda a: len({x % len(shape) for x in a}) == len(a)))
+    axes = data.draw(
+        st.sets(st.integers(-len(shape), len(shape) - 1)).filter(lambda a: len({x % len(shape) for x in a}) == len(a))
+    )
     keep = data.draw(st.booleans())
     assert shapes.reduce(shape, axes, keep=keep) == np.empty(shape).sum(axis=tuple(axes), keepdims=keep).shape
     order = data.draw(st.permutations(range(len(shape))))
@@ -80,7 +82,9 @@ def test_concatenation_adds_one_axis_and_merges_what_is_known_of_the_others() ->
 
 
 @given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 3), st.integers(0, 4), st.integers(1, 2))
-def test_a_sliding_window_is_counted_as_by_walking(size: int, window: int, stride: int, padding: int, dilation: int) -> None:
+def test_a_sliding_window_is_counted_as_by_walking(
+    size: int, window: int, stride: int, padding: int, dilation: int
+) -> None:
     span = dilation * (window - 1) + 1
     positions = len(range(0, size + padding - span + 1, stride))
     if positions == 0:
