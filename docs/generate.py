@@ -3,6 +3,7 @@
 The README's table of formats comes from the formats themselves, ``docs/cli.md`` from the command line's help.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ def formats_table() -> str:
     rows = ["| format | what the package holds | framework | signature |", "|---|---|---|---|"]
     for form in all_formats():
         signature = f"not read: {form.unreadable}" if form.unreadable else "read"
-        rows.append(f"| {form.id} | {form.needs} | {form.framework} | {signature} |")
+        needs = re.sub(r"[^ ,]*[*/_.][^ ,]*", r"`\g<0>`", form.needs)
+        rows.append(f"| {form.id} | {needs} | {form.framework} | {signature} |")
     return "\n".join(rows) + "\n"
 
 

@@ -148,7 +148,7 @@ def _complete(form: Format, claim: Claim) -> tuple[Format, Claim]:
         )
     if claim.missing:
         raise MissingFilesError(
-            f"{', '.join(claim.files[:3])} belongs to a {form.id} model, which also needs {' and '.join(claim.missing)}",
+            f"{', '.join(claim.files[:3])} belongs to a {form.id} model that also needs {' and '.join(claim.missing)}",
             missing=claim.missing,
             next_step="put the missing files beside it",
         )

@@ -86,7 +86,7 @@ class Header:
 class _GGUF(Format):
     id = "GGUF"
     framework = "Others"
-    needs = "one `*.gguf`, or all of its shards"
+    needs = "one *.gguf, or all of its shards"
     unreadable = "a GGUF file holds weights and metadata without a graph: write the inputs and outputs in ormbfile.yaml"
 
     def claim(self, files: ModelFiles) -> Claim | None:

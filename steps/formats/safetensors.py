@@ -52,7 +52,7 @@ class Header:
 class _Safetensors(Format):
     id = "Safetensors"
     framework = "PyTorch"
-    needs = "one `*.safetensors`, or all of its shards"
+    needs = "one *.safetensors, or all of its shards"
     unreadable = "a safetensors file holds weights without a graph: write the inputs and outputs in ormbfile.yaml"
 
     def claim(self, files: ModelFiles) -> Claim | None:

@@ -34,7 +34,7 @@ _ULTRALYTICS_FACTS: Final = ("description", "task", "batch", "imgsz", "stride", 
 class _TensorRT(Format):
     id = "TensorRT"
     framework = "TensorRT"
-    needs = "one `*.plan` or `*.engine`"
+    needs = "one *.plan or *.engine"
     unreadable = (
         "an engine can be opened by nothing but the TensorRT release that built it, on such a GPU: "
         "write the inputs and outputs in ormbfile.yaml"

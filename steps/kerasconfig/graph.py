@@ -55,8 +55,8 @@ class Graph:
     def node_of(self, reference: Reference) -> tuple[str, int]:
         """Return the layer and the position of the call that a reference means.
 
-        A nested model counts from 1, for Keras leaves a place for its own original graph, except where Keras 3
-        writes arguments; the range settles what cannot be meant.
+        A number beyond the calls means the last: releases of Keras disagree on where nested models begin to count.
+        Raises `MalformedModelError` for a layer that is not there.
         """
         layer = self.layers.get(reference.layer)
         if layer is None:
@@ -175,6 +175,11 @@ class _NodeReader:
         self._values += 1
 
     def _reference(self, item: object, *, counted_from_one: bool) -> Reference:
+        """Read ``[layer, call, tensor]``.
+
+        Calls of a nested model are counted from 1, for its own original graph holds place 0 in Keras's lists; in the
+        arguments that Keras 3 writes they are counted from 0.
+        """
         if isinstance(item, list) and len(item) >= 3:
             name, call, tensor = item[:3]
             if isinstance(name, str) and type(call) is int and type(tensor) is int:

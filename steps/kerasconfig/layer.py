@@ -177,6 +177,7 @@ class Call:
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     infer: Callable[["Layer", "Call"], tuple[Spec, ...]]
+    #: The tensors of the first argument, which a layer of several inputs takes as a list.
     specs: tuple[Spec, ...] = field(init=False)
 
     def __post_init__(self) -> None:

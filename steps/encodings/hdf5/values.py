@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 from math import prod
-from typing import Final
+from typing import Final, Literal
 
 from klever.steps.encodings.hdf5.heaps import MAX_OBJECT_BYTES, GlobalHeaps
 from klever.steps.encodings.hdf5.storage import Cursor, Storage
@@ -109,10 +109,9 @@ def decode(storage: Storage, heaps: GlobalHeaps, attribute: Attribute) -> Value:
         texts = [_variable_text(storage, heaps, cursor) for _ in range(count)]
         return texts if shape else texts[0]
     if datatype.kind == _FIXED_POINT:
-        order = "big" if datatype.flags & 1 else "little"
+        order: Literal["big", "little"] = "big" if datatype.flags & 1 else "little"
         numbers = [
-            int.from_bytes(cursor.take(datatype.size), order, signed=bool(datatype.flags & 8))  # type: ignore[arg-type]
-            for _ in range(count)
+            int.from_bytes(cursor.take(datatype.size), order, signed=bool(datatype.flags & 8)) for _ in range(count)
         ]
         return numbers if shape else numbers[0]
     if datatype.kind == _FLOAT and datatype.size in _FLOAT_CODES:

@@ -38,10 +38,10 @@ DATA_TYPES: Final = frozenset(
 #: Layers that judge a prediction by a label instead of predicting; every type that ends in ``Loss`` does too.
 _JUDGES: Final = frozenset({"Accuracy", "DetectionEvaluate", "SoftmaxWithLoss", "SoftmaxWithLossOHEM"})
 #: What `Blob::Reshape` accepts.
-_MAX_SIZE: Final = 2**31 - 1
+MAX_SIZE: Final = 2**31 - 1
 #: More than any published network has by two orders of magnitude.
-_MAX_LAYERS: Final = 50_000
-_MAX_TOPS: Final = 4096
+_MAX_LAYERS: Final = 20_000
+_MAX_BLOBS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +128,16 @@ def _layers(net: Fields) -> Iterator[Layer]:
     found = [*map(upgrade_v1, net.messages("layers")), *net.messages("layer")]
     if len(found) > _MAX_LAYERS:
         raise LimitExceededError(f"the network has more than {_MAX_LAYERS} layers")
+    blobs = 0
     for index, fields in enumerate(found):
         name = fields.text("name") or f"#{index}"
         kind = fields.text("type")
         if not kind:
             raise MalformedModelError(f"the layer {name!r} has no type")
         bottoms, tops = fields.texts("bottom"), fields.texts("top")
-        if max(len(bottoms), len(tops)) > _MAX_TOPS:
-            raise LimitExceededError(f"the layer {name!r} has more than {_MAX_TOPS} blobs")
+        blobs += len(bottoms) + len(tops)
+        if blobs > _MAX_BLOBS:
+            raise LimitExceededError(f"the layers of the network name more than {_MAX_BLOBS} blobs")
         yield Layer(name, kind, bottoms, tops, fields)
 
 
@@ -156,7 +158,7 @@ def _included(fields: Fields, name: str, state: State) -> bool:
 def checked(sizes: Iterable[int], owner: str) -> tuple[int, ...]:
     """Return sizes of a blob, -1 for a dynamic one; raises `MalformedModelError` for what Caffe would refuse."""
     sizes = tuple(sizes)
-    if any(not UNKNOWN <= size <= _MAX_SIZE for size in sizes) or len(sizes) > 32:
+    if any(not UNKNOWN <= size <= MAX_SIZE for size in sizes) or len(sizes) > 32:
         raise MalformedModelError(f"{owner} has a shape that no blob can have")
     return sizes
 

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Final
 
 from klever.steps.formats.caffemodel import detection, windows
-from klever.steps.formats.caffemodel.graph import DATA_TYPES, Graph, Layer, checked, source_shape
+from klever.steps.formats.caffemodel.graph import DATA_TYPES, MAX_SIZE, Graph, Layer, checked, source_shape
 from klever.steps.model.shapes import (
     UNKNOWN,
     Shape,
@@ -55,13 +55,19 @@ def infer_shapes(graph: Graph, given: Mapping[str, Shape] = MappingProxyType({})
         tops: Sequence[Shape] = ()
         if rule is not None:
             try:
-                tops = rule(layer, bottoms)
+                tops = [_possible(top) for top in rule(layer, bottoms)]
             except ShapeMismatchError as error:
                 notes.append(f"layer {layer.name!r} ({layer.type}): {error}")
         for index, top in enumerate(layer.tops):
             if top not in inputs:
                 blobs[top] = tops[index] if index < len(tops) else None
     return Inference(blobs, tuple(notes))
+
+
+def _possible(shape: Shape) -> Shape:
+    if shape is not None and max(shape, default=0) > MAX_SIZE:
+        raise ShapeMismatchError("a size is larger than any that a blob can have")
+    return shape
 
 
 def _first(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:

@@ -46,7 +46,7 @@ class GraphDef(Format):
 
     id = "GraphDef"
     framework = "TensorFlow"
-    needs = "one `*.graphdef`"
+    needs = "one *.graphdef"
 
     def claim(self, files: ModelFiles) -> Claim | None:
         """Claim the files that begin as a GraphDef, else those named ``*.graphdef`` or in text form."""

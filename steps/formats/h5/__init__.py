@@ -19,7 +19,7 @@ class H5(Format):
 
     id = "H5"
     framework = "Keras"
-    needs = "one `*.h5`"
+    needs = "one *.h5"
 
     def claim(self, files: ModelFiles) -> Claim | None:
         """Claim HDF5 files at the top by their signature, which stands at 0, 512, 1024 and so on."""

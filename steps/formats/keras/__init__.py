@@ -18,7 +18,7 @@ class Keras(Format):
 
     id = "Keras"
     framework = "Keras"
-    needs = "one `*.keras`"
+    needs = "one *.keras"
 
     def claim(self, files: ModelFiles) -> Claim | None:
         """Claim ZIP archives at the top that hold both JSON files, by the archive's directory."""

@@ -24,7 +24,7 @@ _SYMBOL_SUFFIX: Final = "symbol.json"
 class _MXNetParams(Format):
     id = "MXNetParams"
     framework = "MXNet"
-    needs = "one `*symbol.json`, one `*.params`"
+    needs = "one *symbol.json, one *.params"
     open_sizes = True
 
     def claim(self, files: ModelFiles) -> Claim | None:

@@ -15,9 +15,9 @@ from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.files import Source
 
 #: A ResNeXt-101 Mask R-CNN has some 1,500 operators.
-_MAX_OPERATORS: Final = 100_000
+_MAX_OPERATORS: Final = 50_000
 #: Names, arguments and small values of a net, all together.
-_MAX_FIELDS: Final = 1_000_000
+_MAX_FIELDS: Final = 300_000
 #: Arguments up to this many bytes are decoded when the net is read; larger ones hold weights.
 _SMALL_BYTES: Final = 1024
 

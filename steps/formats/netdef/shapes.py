@@ -56,13 +56,19 @@ def infer_values(operators: Iterable[Operator], given: Mapping[str, Value]) -> I
         outputs: Sequence[Value] = ()
         if rule is not None:
             try:
-                outputs = rule(operator, inputs or [UNKNOWN_VALUE])
+                outputs = [_possible(value) for value in rule(operator, inputs or [UNKNOWN_VALUE])]
             except ShapeMismatchError as error:
                 notes.append(f"operator {operator.type} for {', '.join(operator.outputs[:3])}: {error}")
         for index, name in enumerate(operator.outputs):
             value = outputs[index] if index < len(outputs) else UNKNOWN_VALUE
             blobs[name] = value._replace(dtype="uint8") if integral else value
     return Inference(blobs, tuple(notes))
+
+
+def _possible(value: Value) -> Value:
+    if value.shape is not None and max(value.shape, default=0) > _MAX_SIZE:
+        raise ShapeMismatchError("a size is larger than any that a tensor can have")
+    return value
 
 
 def is_known(kind: str) -> bool:

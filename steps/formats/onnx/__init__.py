@@ -47,7 +47,7 @@ class ONNX(Format):
 
     id = "ONNX"
     framework = "ONNX"
-    needs = "one `*.onnx` (external data beside it)"
+    needs = "one *.onnx (external data beside it)"
 
     def claim(self, files: ModelFiles) -> Claim | None:
         """Claim the files that begin as a ModelProto, else those named ``*.onnx``."""

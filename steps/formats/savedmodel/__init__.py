@@ -53,7 +53,7 @@ class SavedModel(Format):
 
     id = "SavedModel"
     framework = "TensorFlow"
-    needs = "`saved_model.pb`, `variables/`"
+    needs = "saved_model.pb, variables/"
 
     def claim(self, files: ModelFiles) -> Claim | None:
         """Claim the highest numbered version, as TensorFlow Serving does, of what lies nearest to the root."""

@@ -200,9 +200,9 @@ def test_a_number_where_a_name_has_to_be_is_refused() -> None:
         read_net(BytesSource(b"\x12\x02\x08\x01"))
 
 
-def test_a_net_of_a_million_operators_is_refused() -> None:
+def test_a_net_of_more_operators_than_any_has_is_refused() -> None:
     with pytest.raises(LimitExceededError):
-        read_net(BytesSource(operator("Relu", "", "y") * 100_001))
+        read_net(BytesSource(operator("Relu", "", "y") * 50_001))
 
 
 @pytest.mark.parametrize("data", [b"", b"\x08\x07\x12\x01x", b"\x0a\x04\x0a\x02ab", b"\x12\x05\x22\x01c\x28\x04"])
