@@ -90,7 +90,9 @@ def main() -> None:
         if target.exists():
             assert sorted(p.name for p in target.iterdir()) == ["model", "ormbfile.yaml"], "half a directory is visible"
             assert [p.stat().st_size for p in (target / "model").iterdir()] == [model.stat().st_size]
-        assert run_and_kill(name, operations[name], None) == 0 or (name == "fetch" and outcome == 0), f"{name} fails"
+        # A fetch that was killed after its directory appeared has nothing left to do.
+        if not (name == "fetch" and target.exists()):
+            assert run_and_kill(name, operations[name], None) == 0, f"{name} fails"
         assert_sound(home, work / "home", "net", "v1", there=True)
     for store in (home, copies):
         store.gc(older_than=0)

@@ -12,30 +12,32 @@ from klever.steps.errors import MetadataError
 from klever.steps.formats.interface import Format
 
 #: Format id to its module.
-MODULES: Final = MappingProxyType({
-    name: f"klever.steps.formats.{name.lower()}"
-    for name in (
-        "SavedModel",
-        "GraphDef",
-        "H5",
-        "Keras",
-        "ONNX",
-        "CaffeModel",
-        "NetDef",
-        "MXNetParams",
-        "TorchScript",
-        "PMML",
-        "Safetensors",
-        "GGUF",
-        "MLflow",
-        "SKLearn",
-        "XGBoost",
-        "MLlib",
-        "TensorRT",
-        "Pickle",
-        "Others",
-    )
-})
+MODULES: Final = MappingProxyType(
+    {
+        name: f"klever.steps.formats.{name.lower()}"
+        for name in (
+            "SavedModel",
+            "GraphDef",
+            "H5",
+            "Keras",
+            "ONNX",
+            "CaffeModel",
+            "NetDef",
+            "MXNetParams",
+            "TorchScript",
+            "PMML",
+            "Safetensors",
+            "GGUF",
+            "MLflow",
+            "SKLearn",
+            "XGBoost",
+            "MLlib",
+            "TensorRT",
+            "Pickle",
+            "Others",
+        )
+    }
+)
 
 
 def load_format(name: str) -> Format:

@@ -138,7 +138,9 @@ class _NodeReader:
         if len(data) >= 3 and isinstance(data[0], str):
             if len(data) > 3 and isinstance(data[3], dict):
                 kwargs.update(data[3])
-            return data[2] if data[0] == _CONSTANT else self._reference(data, counted_from_one=True)
+            if data[0] == _CONSTANT:
+                return self._tensor_or_constant(data[2], depth + 1)
+            return self._reference(data, counted_from_one=True)
         return [self._classic(item, kwargs, depth + 1) for item in data]
 
     def _tensor_or_constant(self, value: object, depth: int = 0) -> Any:
@@ -165,9 +167,7 @@ class _NodeReader:
         if kind == "__tuple__":
             return self._modern(value.get("items") or config, depth + 1)
         if kind in ("__tensor__", "__numpy__") and isinstance(config, Mapping):
-            return config.get("value")
-        if kind is not None:
-            return value
+            return self._modern(config.get("value"), depth + 1)
         return {key: self._modern(item, depth + 1) for key, item in value.items()}
 
     def _count(self, depth: int) -> None:

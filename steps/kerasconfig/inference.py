@@ -8,8 +8,8 @@ from klever.steps.kerasconfig.document import MAX_DIMENSION, MAX_RANK, ConfigErr
 from klever.steps.kerasconfig.graph import Graph, Reference, read_graph, references, resolve
 from klever.steps.kerasconfig.layer import Call, Layer, Spec, numpy_dtype, printable, tensors
 from klever.steps.kerasconfig.rules import LAYERS
-from klever.steps.kerasconfig.rules.operations import FUNCTION_LAYERS, RECORDED, rule_for_operation
-from klever.steps.kerasconfig.rules.recorded import function_call
+from klever.steps.kerasconfig.rules.operations import rule_for_operation
+from klever.steps.kerasconfig.rules.recorded import FUNCTION_LAYERS, RECORDED, function_call
 from klever.steps.model.shapes import ShapeMismatchError, merge
 
 #: Models are nested a few levels deep.

@@ -83,7 +83,9 @@ def test_any_text_is_parsed_or_refused_and_never_becomes_a_path_trick(text: str)
     assert parse_reference(str(reference)) == reference
 
 
-@pytest.mark.parametrize("text", ["", "sha256:", "sha256:xyz", "md5:" + "0" * 32, "sha256:" + "0" * 63, "../" + DIGEST, None])
+@pytest.mark.parametrize(
+    "text", ["", "sha256:", "sha256:xyz", "md5:" + "0" * 32, "sha256:" + "0" * 63, "../" + DIGEST, None]
+)
 def test_a_digest_is_strict(text: str) -> None:
     with pytest.raises(InvalidReferenceError):
         parse_digest(text)
