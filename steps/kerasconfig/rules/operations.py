@@ -41,7 +41,7 @@ OPERATIONS: Final[dict[str, Rule]] = {
         "hard_swish hard_tanh log_sigmoid mish negative neg sign round floor ceil sin cos tan asin acos atan "
         "sinh cosh asinh acosh atanh arcsin arccos arctan l2_normalize identity stop_gradient dropout cumsum "
         "cumprod flip reverse roll erf erfinv reciprocal normalize zeros_like ones_like tril triu sort "
-        "nan_to_num glu_gate squareplus sparse_plus tanh_shrink soft_shrink hard_shrink threshold copy real "
+        "nan_to_num squareplus sparse_plus tanh_shrink soft_shrink hard_shrink threshold copy real "
         "trunc lgamma digamma ensure_shape check_numerics lrn local_response_normalization "
         "batch_normalization fused_batch_norm rms_normalization layer_normalization",
     ),
