@@ -1,11 +1,24 @@
 """Time a command as a whole process: wall seconds and peak memory, as the kernel accounts for them."""
 
+import json
 import os
 import statistics
 import subprocess
-import time
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+#: Starts the command from a process that is small itself: a child's peak counts its parent's pages until it execs.
+_LAUNCHER = """
+import json, os, sys, time
+result, command = int(sys.argv[1]), sys.argv[2:]
+os.set_inheritable(result, False)
+started = time.perf_counter()
+child = os.posix_spawnp(command[0], command, os.environ)
+_, status, usage = os.wait4(child, 0)
+seconds = time.perf_counter() - started
+os.write(result, json.dumps([seconds, usage.ru_maxrss * 1024, os.waitstatus_to_exitcode(status)]).encode())
+"""
 
 
 @dataclass(frozen=True)
@@ -33,16 +46,17 @@ def _once(
 ) -> tuple[float, int]:
     if prepare:
         prepare()
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **(env or {})}
+    reader, writer = os.pipe()
+    ended = subprocess.run(
+        [sys.executable, "-S", "-E", "-c", _LAUNCHER, str(writer), *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(env or {})},
+        pass_fds=(writer,),
     )
-    assert process.stderr is not None
-    complaint = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stderr.close()
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed: {complaint.decode(errors='replace')[-2000:]}")
-    return seconds, usage.ru_maxrss * 1024
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        seconds, peak, code = json.loads(pipe.read())
+    if code:
+        raise SystemExit(f"{' '.join(command)} failed: {ended.stderr.decode(errors='replace')[-2000:]}")
+    return seconds, peak

@@ -1,18 +1,20 @@
 """Say what a model is: format, framework, size, signature; of a path or of an artifact in a store."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from klever.steps.artifact import StoredArtifact, load_artifact
 from klever.steps.errors import at_stage
 from klever.steps.extract import Extraction, extract
 from klever.steps.model.metadata import Metadata
-from klever.steps.oci.layer import LayerFiles
-from klever.steps.oci.reference import Reference
-from klever.steps.oci.store import Store
 from klever.steps.recognise import Model, choose, recognise
-from klever.steps.stores import Stores
+
+# A local path needs no store: what artifacts need is imported where they are inspected.
+if TYPE_CHECKING:
+    from klever.steps.artifact import StoredArtifact
+    from klever.steps.oci.reference import Reference
+    from klever.steps.oci.store import Store
+    from klever.steps.stores import Stores
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Inspection:
     metadata: Metadata
     size: int
     notes: tuple[str, ...] = ()
-    reference: Reference | None = None
+    reference: "Reference | None" = None
 
     def to_json(self) -> dict[str, Any]:
         """Return one JSON object; inputs, outputs and layers are always there."""
@@ -30,14 +32,7 @@ class Inspection:
         signature = document.get("signature", {})
         document["signature"] = {"inputs": [], "outputs": [], "layers": {}, **signature}
         if self.reference is not None:
-            unpinned = Reference(
-                self.reference.host,
-                self.reference.repository,
-                self.reference.tag,
-                None,
-                self.reference.layout,
-            )
-            document |= {"reference": str(unpinned), "digest": self.reference.digest}
+            document |= {"reference": str(replace(self.reference, digest=None)), "digest": self.reference.digest}
         if self.notes:
             document["notes"] = list(self.notes)
         return document
@@ -51,13 +46,15 @@ def inspect_path(path: Path, *, format_id: str | None = None) -> Inspection:
 
 
 def inspect_artifact(
-    reference: Reference, stores: Stores, *, format_id: str | None = None, reread: bool = False
+    reference: "Reference", stores: "Stores", *, format_id: str | None = None, reread: bool = False
 ) -> Inspection:
     """Inspect an artifact.
 
     The signature in its config is taken where it was read from this very layer; else, or with ``reread``, it is read
     from the layer by ranges or one streaming pass, which stores nothing.
     """
+    from klever.steps.artifact import load_artifact
+
     store = stores.open(reference)
     artifact = load_artifact(store, reference)
     size = artifact.manifest.layer.size
@@ -67,8 +64,10 @@ def inspect_artifact(
     return Inspection(extraction.metadata, size, extraction.notes, artifact.reference)
 
 
-def extract_artifact(store: Store, artifact: StoredArtifact, *, format_id: str | None = None) -> Extraction:
+def extract_artifact(store: "Store", artifact: "StoredArtifact", *, format_id: str | None = None) -> Extraction:
     """Read the signature of an artifact from its layer, in place."""
+    from klever.steps.oci.layer import LayerFiles
+
     with at_stage("read"):
         files = LayerFiles(store, artifact.reference.repository, artifact.manifest.layer)
         try:

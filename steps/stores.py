@@ -4,13 +4,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from klever.steps.oci.reference import Reference
-from klever.steps.oci.store import Store
+if TYPE_CHECKING:
+    from klever.steps.oci.reference import Reference
+    from klever.steps.oci.store import Store
 
 #: Where the laptop's store and jobs live, unless the environment says otherwise.
 HOME_VARIABLE: Final = "KLEVER_HOME"
+#: The folder in it that is the store, an OCI image layout.
+STORE_FOLDER: Final = "store"
 
 
 def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
@@ -29,17 +32,18 @@ class Stores:
     plain_http: bool = False
     insecure: bool = False
     ca_file: Path | None = None
-    home: Path = field(default_factory=home_directory)
-    _open: dict[tuple[str, str | None], Store] = field(default_factory=dict, repr=False)
+    #: None: `home_directory`, looked up when it is needed.
+    home: Path | None = None
+    _open: dict[tuple[str, str | None], "Store"] = field(default_factory=dict, repr=False)
 
-    def open(self, reference: Reference) -> Store:
+    def open(self, reference: "Reference") -> "Store":
         """Return the store of a reference; nothing is contacted or created yet."""
         key = (reference.host, reference.layout)
         if key not in self._open:
             self._open[key] = self._make(reference)
         return self._open[key]
 
-    def _make(self, reference: Reference) -> Store:
+    def _make(self, reference: "Reference") -> "Store":
         if reference.host:
             from klever.steps.oci.registry import RegistryStore
 
@@ -48,4 +52,6 @@ class Stores:
             )
         from klever.steps.oci.layout import LayoutStore
 
-        return LayoutStore(self.home / "store" if reference.layout is None else Path(reference.layout))
+        if reference.layout is not None:
+            return LayoutStore(Path(reference.layout))
+        return LayoutStore((self.home or home_directory()) / STORE_FOLDER)

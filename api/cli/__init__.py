@@ -3,11 +3,19 @@
 What does not belong here: the work itself, which is in `klever.steps`.
 """
 
+import gc
+import os
 import sys
+
+#: Collections before this many new objects would only walk what the imports made; a command ends soon.
+_GC_THRESHOLD = 100_000
 
 
 def main() -> None:
     """Run ``klever`` with the process's arguments and exit with its code."""
+    gc.set_threshold(_GC_THRESHOLD)
+    # Klever has no pydantic plugins; looking for some reads the metadata of every installed package.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from klever.api.cli.run import run
 
     sys.exit(run(sys.argv[1:]))

@@ -14,7 +14,6 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, field_validator
 
 from klever.steps.errors import MetadataError
-from klever.steps.model.document import parse_yaml
 from klever.steps.model.signature import Document, NamedSignature, Signature, Text
 
 #: What Go marshals for a time that was never set.
@@ -75,6 +74,8 @@ class Metadata(Document):
     @classmethod
     def from_yaml(cls, text: str | bytes, what: str = "ormbfile.yaml") -> Self:
         """Parse ``ormbfile.yaml``; raises `MetadataError` that begins with ``what``."""
+        from klever.steps.model.document import parse_yaml
+
         return cls._from_document(parse_yaml(text, what), what)
 
     @classmethod

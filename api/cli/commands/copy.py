@@ -3,6 +3,7 @@
 import click
 
 from klever.api.cli import options, output
+from klever.api.cli.memory import keep_freed_buffers
 from klever.api.cli.progress import progress_bar
 from klever.steps.stores import Stores
 
@@ -20,6 +21,7 @@ def command(source: str, target: str, as_json: bool, stores: Stores) -> None:
       klever copy vision/resnet:v1 harbor.example/vision/resnet:v1
       klever copy oci:./exported:resnet-v1 vision/resnet:v1
     """
+    keep_freed_buffers()
     from klever.steps.copy import copy
     from klever.steps.oci.reference import parse_reference
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from klever.api.cli import options, output
+from klever.api.cli.memory import keep_freed_buffers
 from klever.api.cli.progress import progress_bar
 from klever.steps.stores import Stores
 
@@ -24,6 +25,7 @@ def command(reference: str, directory: Path, force: bool, as_json: bool, stores:
     Example:
       klever fetch harbor.example/vision/resnet:v1 ./resnet
     """
+    keep_freed_buffers()
     from klever.steps.fetch import fetch
     from klever.steps.oci.reference import parse_reference
 

@@ -8,7 +8,7 @@ import click
 
 from klever.api.cli import options, output
 from klever.steps.errors import CorruptBlobError, at_stage
-from klever.steps.stores import home_directory
+from klever.steps.stores import STORE_FOLDER, home_directory
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -41,7 +41,7 @@ def command(layout: Path | None, older_than: float, check: bool, as_json: bool) 
     """
     from klever.steps.oci.layout import LayoutStore
 
-    store = LayoutStore(layout or home_directory() / "store")
+    store = LayoutStore(layout or home_directory() / STORE_FOLDER)
     if check:
         with at_stage("check"):
             faults = list(store.check())

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from klever.api.cli import options, output
+from klever.api.cli.memory import keep_freed_buffers
 from klever.api.cli.progress import progress_bar
 from klever.steps.stores import Stores
 
@@ -49,6 +50,7 @@ def command(path: Path, reference: str, format_id: str | None, as_json: bool, st
     Example:
       klever publish ./resnet.onnx harbor.example/vision/resnet:v1 --author Ada --metric accuracy=0.93
     """
+    keep_freed_buffers()
     from klever.steps.oci.reference import parse_reference
     from klever.steps.publish import publish
 
