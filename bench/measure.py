@@ -33,11 +33,12 @@ def measure(
     command: Sequence[str],
     *,
     runs: int = 5,
+    warm: bool = True,
     prepare: Callable[[], None] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Run ``command`` once to warm caches, then ``runs`` times; ``prepare`` precedes each."""
-    samples = [_once(command, prepare, env) for _ in range(runs + 1)][1:]
+    """Run ``command`` ``runs`` times, with ``warm`` once more before to fill caches; ``prepare`` precedes each."""
+    samples = [_once(command, prepare, env) for _ in range(runs + warm)][-runs:]
     return Figure(statistics.median(s for s, _ in samples), int(statistics.median(p for _, p in samples)))
 
 

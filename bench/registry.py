@@ -12,9 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def registry_binary() -> str | None:
-    """Return Debian's registry or version 3's, whichever is installed."""
-    return shutil.which("docker-registry") or shutil.which("registry")
+def registry_binaries() -> dict[str, str]:
+    """Return the installed registries, Debian's and version 3's, by a name for the table."""
+    found = {"registry 2.8": shutil.which("docker-registry"), "registry 3": shutil.which("registry")}
+    return {name: path for name, path in found.items() if path}
 
 
 @contextmanager

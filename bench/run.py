@@ -4,6 +4,7 @@ Every row is a median of whole processes on this machine, with its limit as a ra
 or as seconds and megabytes. Needs 12 GB of disk; the peers' environment is made on first use.
 """
 
+import json
 import shutil
 import statistics
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 from inputs import write_large_onnx
 from measure import Figure, measure
 from peers import peer_python
-from registry import counting_relay, registry_binary, running_registry, upload_location
+from registry import counting_relay, registry_binaries, running_registry, upload_location
 
 ROOT = Path(__file__).resolve().parent.parent
 KLEVER = str(Path(sys.executable).with_name("klever"))
@@ -26,6 +27,11 @@ SMALL = {
     "SavedModel": ROOT / "tests/models/SavedModel/keras_three/model",
 }
 MEGABYTE = 1_000_000
+_ORAS_PUSH = """
+import os, sys, oras.client
+os.chdir(sys.argv[2])
+oras.client.OrasClient(insecure=True).push(sys.argv[1], files=[sys.argv[3]], disable_path_validation=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Row:
         sign = ">=" if self.at_least else "<="
         holds = self.figure >= self.limit if self.at_least else self.figure <= self.limit
         verdict = "holds" if holds else "FALLS SHORT"
-        return f"{self.what:<74}{self.figure:>9.2f} {self.unit:<3} {sign} {self.limit:>6.2f}  {verdict}"
+        return f"{self.what:<84}{self.figure:>9.2f} {self.unit:<3} {sign} {self.limit:>6.2f}  {verdict}"
 
 
 rows: list[Row] = []
@@ -52,6 +58,11 @@ def note(what: str, figure: float, limit: float, unit: str = "x", *, at_least: b
     """Keep and print a row."""
     rows.append(Row(what, figure, limit, unit, at_least))
     print(rows[-1], flush=True)
+
+
+def ratio(what: str, seconds: float, peer: float, limit: float, *, at_least: bool = False) -> None:
+    """Note a ratio with the two times that make it."""
+    note(f"{what} ({seconds:.2f} s / {peer:.2f} s)", seconds / peer, limit, at_least=at_least)
 
 
 def memory(what: str, figure: Figure, limit: int) -> None:
@@ -73,7 +84,7 @@ def bench_small(python: str) -> None:
             else f"import tensorflow as tf; tf.saved_model.load({str(next(path.rglob('saved_model.pb')).parent)!r})"
         )
         theirs = measure([python, "-c", load], runs=3, env={"TF_CPP_MIN_LOG_LEVEL": "3"})
-        note(f"  TensorFlow's cold load / inspect, {name}", theirs.seconds / ours.seconds, 8, at_least=True)
+        ratio(f"  TensorFlow's cold load / inspect, {name}", theirs.seconds, ours.seconds, 8, at_least=True)
         inspect_path(path)
         warm = min(timeit.repeat(lambda path=path: inspect_path(path), number=5, repeat=7)) / 5
         note(
@@ -92,7 +103,7 @@ def bench_large(python: str, large: Path) -> None:
     load = f"import onnx, onnxruntime; onnx.load({str(large)!r}); onnxruntime.InferenceSession({str(large)!r})"
     theirs = measure([python, "-c", load], runs=1)
     print(
-        f"{'  onnx.load and onnxruntime, for comparison':<74}{theirs.seconds:>9.2f} s   {theirs.peak / MEGABYTE:.0f} MB"
+        f"{'  onnx.load and onnxruntime, for comparison':<84}{theirs.seconds:>9.2f} s   {theirs.peak / MEGABYTE:.0f} MB"
     )
 
 
@@ -106,32 +117,25 @@ def bench_layout(work: Path, large: Path) -> None:
         prepare=lambda: shutil.rmtree(home, ignore_errors=True),
         env={"KLEVER_HOME": str(home)},
     )
-    note("publish 1 GiB to a layout / openssl dgst -sha256", ours.seconds / digest.seconds, 2.5)
+    ratio("publish 1 GiB to a layout / openssl dgst -sha256", ours.seconds, digest.seconds, 2.5)
     memory("publish 1 GiB to a layout", ours, 120)
     shutil.rmtree(home)
 
 
-def bench_registry(work: Path, large: Path, host: str) -> None:
+def bench_registry(work: Path, large: Path, name: str, host: str, gzip: Figure) -> None:
     """Measure publication, fetch and ranged inspection against bare transfers of the same bytes."""
-    target = f"{host}/bench/large:v1"
-    clean = lambda: shutil.rmtree(work / "registry" / "data", ignore_errors=True)  # noqa: E731 - one use, beside it
-    ours = measure([KLEVER, "publish", "--plain-http", str(large), target], runs=3, prepare=clean)
-    layer = work / "layer"
-    digest = (
-        subprocess.run(
-            ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{target}"],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        .stdout.split('"layers"')[1]
-        .split('"digest":"')[1]
-        .split('"')[0]
-    )
-    url = f"http://{host}/v2/bench/large/blobs/{digest}"
-    curl = measure(["curl", "-sfo", str(layer), url], runs=3)
+    target, layer, fetched = f"{host}/bench/large:v1", work / "layer", work / "fetched"
+    publish = [KLEVER, "publish", "--plain-http", str(large), target]
 
-    def fresh() -> None:
+    def clean() -> None:
+        shutil.rmtree(work / name / "data", ignore_errors=True)
+
+    ours = measure(publish, runs=3, prepare=clean)
+    digest = layer_digest(target)
+    url = f"http://{host}/v2/bench/large/blobs/{digest}"
+    subprocess.run(["curl", "-sfo", str(layer), url], check=True)
+
+    def begin_upload() -> None:
         clean()
         (work / "put").write_text(upload_location(host, "bench/put"))
 
@@ -145,40 +149,38 @@ def bench_registry(work: Path, large: Path, host: str) -> None:
             digest,
         ],
         runs=3,
-        prepare=fresh,
+        prepare=begin_upload,
     )
-    note("publish 1 GiB to the registry / a bare streamed PUT", ours.seconds / put.seconds, 1.3)
-    memory("publish 1 GiB to the registry", ours, 120)
+    ratio(f"publish 1 GiB to {name} / a bare streamed PUT", ours.seconds, put.seconds, 1.3)
+    memory(f"publish 1 GiB to {name}", ours, 120)
     oras = measure(
-        [
-            sys.executable,
-            "-c",
-            "import os, sys, oras.client; os.chdir(sys.argv[2]);"  # noqa: ISC004 - one program
-            "oras.client.OrasClient(insecure=True)"
-            ".push(sys.argv[1], files=[sys.argv[3]], disable_path_validation=True)",
-            f"{host}/bench/oras:v1",
-            str(large.parent),
-            large.name,
-        ],
+        [sys.executable, "-c", _ORAS_PUSH, f"{host}/bench/oras:v1", str(large.parent), large.name],
         runs=2,
         prepare=clean,
     )
-    note("  oras-py / publish", oras.seconds / ours.seconds, 1, at_least=True)
-    gzip = measure(["sh", "-c", f"exec gzip -6 -c {large} >/dev/null"], runs=0 + 1)
-    note("  gzip level 6 alone / publish", gzip.seconds / ours.seconds, 15, at_least=True)
+    ratio("  oras-py / publish", oras.seconds, ours.seconds, 1, at_least=True)
+    ratio("  gzip level 6, then PUT / publish", gzip.seconds + put.seconds, ours.seconds, 15, at_least=True)
 
-    clean()
-    subprocess.run([KLEVER, "publish", "--plain-http", str(large), target], check=True, stdout=subprocess.DEVNULL)
-    fetched = work / "fetched"
-    curl = measure(["curl", "-sfo", str(layer), url], runs=3, prepare=lambda: layer.unlink(missing_ok=True))
+    subprocess.run(publish, check=True, stdout=subprocess.DEVNULL)
+    curl = measure(["curl", "-sfo", str(layer), url], runs=5, prepare=lambda: layer.unlink(missing_ok=True))
     ours = measure(
         [KLEVER, "fetch", "--plain-http", target, str(fetched)],
-        runs=3,
+        runs=5,
         prepare=lambda: shutil.rmtree(fetched, ignore_errors=True),
     )
-    note("fetch 1 GiB from the registry / curl -o of the layer", ours.seconds / curl.seconds, 1.5)
-    memory("fetch 1 GiB from the registry", ours, 120)
+    ratio(f"fetch 1 GiB from {name} / curl -o of the layer", ours.seconds, curl.seconds, 1.5)
+    memory(f"fetch 1 GiB from {name}", ours, 120)
+    shutil.rmtree(fetched)
+    layer.unlink()
     bench_remote_inspect(host)
+
+
+def layer_digest(target: str) -> str:
+    """Return the digest of an artifact's layer."""
+    manifest = subprocess.run(
+        ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{target}"], check=True, capture_output=True
+    ).stdout
+    return str(json.loads(manifest)["layers"][0]["digest"])
 
 
 def bench_remote_inspect(host: str) -> None:
@@ -220,12 +222,16 @@ def main() -> None:
         write_large_onnx(large)
         bench_large(python, large)
         bench_layout(work, large)
-        if (binary := registry_binary()) and shutil.which("skopeo"):
-            (work / "registry").mkdir()
-            with running_registry(binary, work / "registry") as host:
-                bench_registry(work, large, host)
-        else:
-            print("registry figures: skipped, docker-registry or skopeo is not installed")
+        registries = registry_binaries() if shutil.which("skopeo") else {}
+        gzip = measure(["gzip", "-6", "-k", "-c", str(large)], runs=1, warm=False) if registries else None
+        for name, binary in registries.items():
+            (work / name).mkdir()
+            with running_registry(binary, work / name) as host:
+                assert gzip is not None
+                bench_registry(work, large, name, host, gzip)
+            shutil.rmtree(work / name)
+        for name in {"registry 2.8", "registry 3"} - registries.keys():
+            print(f"{name}: skipped, it or skopeo is not installed")
     short = sum("FALLS SHORT" in str(row) for row in rows)
     print(f"{len(rows)} figures, {short} fall short")
     sys.exit(1 if short else 0)

@@ -1,29 +1,26 @@
 #!/usr/bin/env bash
 # The main job on a laptop: publish real models of nine formats, see their signatures, fetch one back unchanged.
-# Where the CNCF registry (docker-registry, or registry of version 3) is installed, one goes through it as well.
+# Where a CNCF registry (docker-registry of Debian, or registry of version 3) is installed, one goes through it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+models="SavedModel/keras_three GraphDef/two_outputs H5/seq2seq_tfkeras ONNX/cnn_dynamic_dims CaffeModel/mtcnn_det1
+        NetDef/opmix_brew MXNetParams/ssd TorchScript/resnet_traced_torch17 PMML/pipeline"
 
 work=$(mktemp -d)
 registry_pid=
 trap 'test -z "$registry_pid" || kill "$registry_pid"; rm -rf "$work"' EXIT
 export KLEVER_HOME=$work/home
 
-for format in SavedModel GraphDef H5 ONNX CaffeModel NetDef MXNetParams TorchScript PMML; do
-    for model in tests/models/"$format"/*/; do
-        # Some of the test models are there to be refused.
-        grep -q '"error"' "$model/expected.json" && continue
-        name=$(basename "$model" | tr 'A-Z' 'a-z')
-        path=$model
-        test -e "$model/ormbfile.yaml" || path=$model/model
-        klever publish "$path" "demo/${format,,}:${name//[^a-z0-9_.-]/-}" --author "make demo" >"$work/log" 2>&1 ||
-            { cat "$work/log"; exit 1; }
-        break
-    done
+for model in $models; do
+    path=tests/models/$model
+    test -e "$path/ormbfile.yaml" || path=$path/model
+    klever publish "$path" "demo/$(basename "$model"):v1" --author "make demo" >"$work/log" 2>&1 ||
+        { cat "$work/log"; exit 1; }
 done
 klever models demo/
 
-source=$(klever models demo/onnx --json | python -c 'import json, sys; print(json.load(sys.stdin)[0]["reference"])')
+source=demo/cnn_dynamic_dims:v1
 registry=$(command -v docker-registry || command -v registry || true)
 if [ -n "$registry" ]; then
     port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -43,17 +40,12 @@ else:
     sys.exit("the registry did not start")
 PYTHON
     export KLEVER_PLAIN_HTTP=1
-    target=localhost:$port/$source
-    klever copy "$source" "$target"
-    source=$target
+    klever copy "$source" "localhost:$port/$source"
+    source=localhost:$port/$source
 else
-    echo "no registry binary found: fetching from the local store"
+    echo "no registry is installed: fetching from the local store"
 fi
 klever fetch "$source" "$work/fetched"
 klever inspect "$work/fetched"
-for model in tests/models/ONNX/*/; do
-    grep -q '"error"' "$model/expected.json" && continue
-    diff -r "$model/model" "$work/fetched/model"
-    break
-done
-echo "fetched bytes equal the published ones"
+diff -r tests/models/ONNX/cnn_dynamic_dims/model "$work/fetched/model"
+echo "the fetched bytes equal the published ones"
