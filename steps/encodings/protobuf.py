@@ -16,6 +16,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, Self
 
+from klever.steps.encodings.wire import DELIMITED, FIXED32, FIXED64, VARINT, decode_varint
 from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
 from klever.steps.files import Source
 
@@ -27,6 +28,8 @@ MAX_FIELDS: Final = 20_000_000
 MAX_VALUE_BYTES: Final = 256 << 20
 
 _BUFFER_BYTES: Final = 64 << 10
+#: What is read first behind something skipped: one header of weights is followed by more weights.
+_JUMP_BYTES: Final = 4 << 10
 #: What a reader of tags takes from the read-ahead at a time, in bytes: the price of a copy, not of a request.
 _WINDOW_BYTES: Final = 512
 #: Messages up to this size are read whole when entered, so that their own fields need no further reads.
@@ -35,8 +38,6 @@ _WHOLE_BYTES: Final = _BUFFER_BYTES
 #: Messages up to this size are decoded as one piece of memory by `fields`; nodes of graphs are that small.
 _DECODE_BYTES: Final = 16 << 10
 _BRIEF_CHARACTERS: Final = 120
-
-_VARINT, _FIXED64, _DELIMITED, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
 
 
 class _Budget:
@@ -103,10 +104,10 @@ class Message:
             number, kind = tag >> 3, tag & 7
             if number == 0:
                 raise MalformedModelError(f"protobuf field number 0 at offset {position}")
-            if kind == _VARINT:
+            if kind == VARINT:
                 value, position = window.varint(position)
                 yield number, value
-            elif kind == _DELIMITED:
+            elif kind == DELIMITED:
                 length, position = window.varint(position)
                 if length > end - position:
                     raise TruncatedModelError(
@@ -114,8 +115,8 @@ class Message:
                     )
                 yield number, Message(window.source, position, position + length, depth, budget)
                 position += length
-            elif kind in (_FIXED32, _FIXED64):
-                width = 4 if kind == _FIXED32 else 8
+            elif kind in (FIXED32, FIXED64):
+                width = 4 if kind == FIXED32 else 8
                 yield number, int.from_bytes(window.take(position, width), "little")
                 position += width
             else:
@@ -128,7 +129,7 @@ class Message:
         data = self.bytes()
         position, end = 0, len(data)
         while position < end:
-            value, position = _decode_varint(data, position)
+            value, position = decode_varint(data, position)
             yield value
 
     def floats(self) -> tuple[float, ...]:
@@ -138,14 +139,18 @@ class Message:
 
 
 class _Ahead:
-    """A read-ahead of one block, so that a run of small messages costs one read of the source per block."""
+    """A read-ahead of one block, so that a run of small messages costs one read of the source per block.
 
-    __slots__ = ("_block", "_source", "_start", "size")
+    The block is short behind a jump, over weights, and grows as the run goes on.
+    """
+
+    __slots__ = ("_block", "_source", "_start", "_step", "size")
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._start = 0
         self._block = b""
+        self._step = _BUFFER_BYTES
         self.size = source.size
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -154,8 +159,10 @@ class _Ahead:
             return self._block[at : at + length]
         if length >= _BUFFER_BYTES:
             return self._source.read_at(offset, length)
+        runs_on = 0 <= at <= len(self._block)
+        self._step = min(4 * self._step, _BUFFER_BYTES) if runs_on else _JUMP_BYTES
         self._start = offset
-        self._block = self._source.read_at(offset, _BUFFER_BYTES)
+        self._block = self._source.read_at(offset, max(length, self._step))
         return self._block[:length]
 
     def close(self) -> None:
@@ -210,24 +217,8 @@ class _Window:
             self._data = self.source.read_at(position, min(_WINDOW_BYTES, self._end - position))
             self._start = position
             at = 0
-        value, after = _decode_varint(self._data, at)
+        value, after = decode_varint(self._data, at)
         return value, after + self._start
-
-
-def _decode_varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    try:
-        while True:
-            byte = data[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value & 0xFFFFFFFFFFFFFFFF, position
-            shift += 7
-            if shift > 63:
-                raise MalformedModelError(f"a protobuf varint at offset {position} is longer than ten bytes")
-    except IndexError:
-        raise TruncatedModelError("the file ends inside a protobuf varint") from None
 
 
 def decode(data: bytes) -> Iterator[tuple[int, int | bytes]]:
@@ -240,24 +231,24 @@ def decode(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         tag = data[position]
         position += 1
         if tag >= 0x80:
-            tag, position = _decode_varint(data, position - 1)
+            tag, position = decode_varint(data, position - 1)
         kind = tag & 7
-        if kind > _DELIMITED and kind != _FIXED32:
+        if kind > DELIMITED and kind != FIXED32:
             raise MalformedModelError(f"protobuf wire type {kind} of field {tag >> 3} is not in use")
         if tag < 8:
             raise MalformedModelError("protobuf field number 0")
-        if kind in (_FIXED64, _FIXED32):
-            length = 8 if kind == _FIXED64 else 4
+        if kind in (FIXED64, FIXED32):
+            length = 8 if kind == FIXED64 else 4
         else:
-            length, position = _decode_varint(data, position)
-            if kind == _VARINT:
+            length, position = decode_varint(data, position)
+            if kind == VARINT:
                 yield tag >> 3, length
                 continue
         value = data[position : position + length]
         position += length
         if position > end:
             raise TruncatedModelError(f"protobuf field {tag >> 3} leaves its message with {length} bytes")
-        yield tag >> 3, value if kind == _DELIMITED else int.from_bytes(value, "little")
+        yield tag >> 3, value if kind == DELIMITED else int.from_bytes(value, "little")
 
 
 def fields(part: bytes | Message) -> Iterator[tuple[int, int | bytes | Message]]:
@@ -282,32 +273,6 @@ def brief(name: str) -> str:
     return repr(name if len(name) <= _BRIEF_CHARACTERS else f"{name[:_BRIEF_CHARACTERS]}...")
 
 
-def decode_head(head: bytes) -> Iterator[tuple[int, int, int | bytes]]:
-    """Yield ``(field number, wire type, value)`` of a file's beginning, the last value cut where the head ends.
-
-    Ends early, without an error, where the bytes cannot be a protobuf.
-    """
-    position, end = 0, len(head)
-    try:
-        while position < end:
-            tag, position = _decode_varint(head, position)
-            kind = tag & 7
-            if tag < 8 or (kind > _DELIMITED and kind != _FIXED32):
-                return
-            if kind in (_FIXED64, _FIXED32):
-                length = 8 if kind == _FIXED64 else 4
-            else:
-                length, position = _decode_varint(head, position)
-            if kind == _VARINT:
-                yield tag >> 3, kind, length
-                continue
-            value = head[position : position + length]
-            position += length
-            yield tag >> 3, kind, value if kind == _DELIMITED else int.from_bytes(value, "little")
-    except MalformedModelError:
-        return
-
-
 def signed(value: int) -> int:
     """Return an ``int32`` or ``int64`` from the 64 bits of its varint."""
     return value - (1 << 64) if value >> 63 else value
@@ -317,31 +282,3 @@ def as_float(bits: int) -> float:
     """Return a ``float`` from the 32 bits of its fixed-width field."""
     number: float = struct.unpack("<f", (bits & 0xFFFFFFFF).to_bytes(4, "little"))[0]
     return number
-
-
-def starts_like(head: "bytes", schema: dict[int, int], *, whole: bool, fields: int = 32) -> set[int] | None:
-    """Tell whether ``head`` begins as a message of which ``schema`` maps field numbers to wire types.
-
-    Returns the numbers seen among the first ``fields`` fields, or None where one is not of the schema. ``whole``
-    says that the head is the entire file, so that a field which leaves it is a fault and not the head's end.
-    """
-    seen: set[int] = set()
-    position = 0
-    try:
-        while position < len(head) and len(seen) < fields:
-            tag, position = _decode_varint(head, position)
-            if schema.get(tag >> 3) != tag & 7:
-                return None
-            seen.add(tag >> 3)
-            if tag & 7 == _VARINT:
-                _, position = _decode_varint(head, position)
-            elif tag & 7 == _DELIMITED:
-                length, position = _decode_varint(head, position)
-                position += length
-            else:
-                position += 8 if tag & 7 == _FIXED64 else 4
-    except TruncatedModelError:
-        return None if whole else seen
-    except MalformedModelError:
-        return None
-    return None if whole and position > len(head) else seen

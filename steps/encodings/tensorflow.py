@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from klever.steps.encodings.protobuf import Message, decode, decode_head, fields, signed, text
+from klever.steps.encodings.protobuf import Message, decode, fields, signed, text
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.model.shapes import UNKNOWN, Shape
 
@@ -394,21 +394,3 @@ class Function:
 
 def _first_text(part: Part) -> str:
     return next((text(value) for number, value in fields(part) if number == 1 and not isinstance(value, int)), "")
-
-
-#: NodeDef's fields to their wire types.
-_NODE_FIELDS: Final = {1: 2, 2: 2, 3: 2, 4: 2, 5: 2, 6: 2, 7: 2}
-
-
-def is_node(head: bytes) -> bool:
-    """Tell whether bytes begin as a NodeDef: a name, an operator, and no attribute but ``{name, AttrValue}``."""
-    seen: set[int] = set()
-    for number, kind, value in decode_head(head):
-        if _NODE_FIELDS.get(number) != kind or not isinstance(value, bytes):
-            return False
-        seen.add(number)
-        if number in (1, 2) and not value.decode("utf-8", "replace").isprintable():
-            return False
-        if number == 5 and not all(field in (1, 2) and wire == 2 for field, wire, _ in decode_head(value)):
-            return False
-    return {1, 2} <= seen

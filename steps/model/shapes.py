@@ -56,6 +56,11 @@ def add(*sizes: int) -> int:
     return UNKNOWN if UNKNOWN in sizes else sum(sizes)
 
 
+def divide(size: int, parts: int) -> int:
+    """Return the size of one of several equal parts, rounded down; `UNKNOWN` where ``size`` is."""
+    return UNKNOWN if size == UNKNOWN else size // parts
+
+
 def broadcast(*shapes: Shape) -> Shape:
     """Broadcast by numpy's rule: aligned at the end, a size of 1 stretches."""
     result: tuple[int, ...] = ()
@@ -156,3 +161,23 @@ def slide(size: int, window: int, *, stride: int = 1, padding: int = 0, dilation
     if span < 0 and not ceil:
         raise ShapeMismatchError(f"a window of {window} does not fit {size} with padding {padding}")
     return (-(-span // stride) if ceil else span // stride) + 1
+
+
+def slide_same(size: int, stride: int) -> int:
+    """Count the positions of a window that is padded just so that every stride begins one: ceil(size / stride)."""
+    if stride < 1:
+        raise ShapeMismatchError(f"stride {stride} has to be positive")
+    return UNKNOWN if size == UNKNOWN else -(-size // stride)
+
+
+def unslide(size: int, window: int, *, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
+    """Return the least size over which a window slides to ``size`` positions: what a transposed convolution gives.
+
+    ``padding`` is the sum of both ends, less what the framework adds behind (its "output padding" or "adjustment").
+    """
+    if UNKNOWN in (size, window):
+        return UNKNOWN
+    spread = (size - 1) * stride + dilation * (window - 1) + 1 - padding
+    if spread < 0:
+        raise ShapeMismatchError(f"a padding of {padding} leaves nothing of {size} windows of {window}")
+    return spread

@@ -23,7 +23,7 @@ CHUNK_BYTES: Final = 1 << 20
 #: A blob up to this size is verified before anything of it is handed on, so that it can be fetched again.
 _WHOLE_BYTES: Final = 4 << 20
 #: The least that a ranged read asks for, in bytes: readers of headers come back for what follows.
-_AHEAD_BYTES: Final = 64 << 10
+_AHEAD_BYTES: Final = 16 << 10
 #: The largest range that is kept for the next read, in bytes.
 _KEPT_BYTES: Final = 1 << 20
 #: Slower than any line that a model is fetched over.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from klever.steps.errors import ManifestError
+from klever.steps.model.strict import parse_json
 from klever.steps.oci import media
 from klever.steps.oci.descriptor import Descriptor
 
@@ -81,13 +82,13 @@ def build_manifest(
 
 
 def load_document(data: bytes, what: str, *, max_bytes: int = MAX_MANIFEST_BYTES) -> dict[str, Any]:
-    """Parse a JSON object of any depth and content; raises `ManifestError` that begins with ``what``."""
+    """Parse a JSON object strictly; raises `ManifestError` that begins with ``what``."""
     if len(data) > max_bytes:
         raise ManifestError(f"{what} has {len(data)} bytes, more than {max_bytes}")
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ManifestError(f"{what} is not JSON") from None
+        document = parse_json(data)
+    except ValueError as error:
+        raise ManifestError(f"{what} {error}") from None
     if not isinstance(document, dict):
         raise ManifestError(f"{what} is not a JSON object")
     return document

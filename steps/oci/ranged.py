@@ -18,9 +18,11 @@ from klever.steps.oci.archive import GZIP_HEADER, STORED_BYTES, STORED_HEADER_BY
 from klever.steps.oci.inflate import inflate_range
 from klever.steps.oci.passage import ForwardSource
 
-#: A request costs about as much as 256 KiB of transfer; headers of models are seldom longer.
-_BLOCK_BYTES: Final = 128 * 1024
-_BLOCKS: Final = 32
+_BLOCK_BYTES: Final = 16 * 1024
+#: What is kept, in blocks: 4 MiB.
+_BLOCKS: Final = 256
+#: Who reads on gets more with each request, up to so many blocks: 1 MiB, which outweighs a request's price.
+_MAX_AHEAD_BLOCKS: Final = 64
 #: Each header walked to is a request; with more files than this, one streaming pass is cheaper.
 _MAX_WALKED: Final = 50
 #: Bytes in a blob of one full stored block.
@@ -34,6 +36,9 @@ class BufferedSource:
         self._source = source
         self.size = source.size
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        #: The block behind the last fetch, and how many blocks a read there fetches.
+        self._next = 0
+        self._ahead = 8
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return the bytes at ``offset``; long reads pass the buffer by."""
@@ -41,7 +46,7 @@ class BufferedSource:
         if offset >= end:
             return b""
         first, last = offset // _BLOCK_BYTES, (end - 1) // _BLOCK_BYTES
-        if last - first >= _BLOCKS // 2:
+        if last - first >= _MAX_AHEAD_BLOCKS:
             return self._source.read_at(offset, end - offset)
         missing = [block for block in range(first, last + 1) if block not in self._blocks]
         if missing:
@@ -60,6 +65,12 @@ class BufferedSource:
         self._source.close()
 
     def _fetch(self, first: int, last: int) -> None:
+        if first == self._next:
+            last = max(last, min(first + self._ahead - 1, (self.size - 1) // _BLOCK_BYTES))
+            self._ahead = min(2 * self._ahead, _MAX_AHEAD_BLOCKS)
+        else:
+            self._ahead = 2
+        self._next = last + 1
         data = self._source.read_at(first * _BLOCK_BYTES, (last + 1 - first) * _BLOCK_BYTES)
         for block in range(first, last + 1):
             at = (block - first) * _BLOCK_BYTES
@@ -82,13 +93,14 @@ class StoredSource:
         first, last = offset // STORED_BYTES, (end - 1) // STORED_BYTES
         # From the header of the first block to the last byte asked for.
         span = (last - first) * _STRIDE + STORED_HEADER_BYTES + end - last * STORED_BYTES
+        if first == last and offset - first * STORED_BYTES > _BLOCK_BYTES:
+            # A few bytes far behind their block's header: the header is fetched alone, not all that lies between.
+            return self._within(first, offset - first * STORED_BYTES, end - offset)
         data = memoryview(self._blob.read_at(self._begin + first * _STRIDE, span))
         parts = []
         for block in range(first, last + 1):
             at = (block - first) * _STRIDE
-            expected = min(STORED_BYTES, self.size - block * STORED_BYTES)
-            if _stored_length(data[at : at + STORED_HEADER_BYTES]) != expected:
-                raise ArchiveError("a file of the layer is not in stored blocks, as the layer's index says")
+            expected = self._check(block, data[at : at + STORED_HEADER_BYTES])
             at += STORED_HEADER_BYTES
             parts.append(data[at : at + expected])
         skipped = offset - first * STORED_BYTES
@@ -96,6 +108,21 @@ class StoredSource:
         if len(content) != end - offset:
             raise ArchiveError("the layer ends within a file")
         return content
+
+    def _within(self, block: int, skipped: int, length: int) -> bytes:
+        at = self._begin + block * _STRIDE
+        self._check(block, self._blob.read_at(at, STORED_HEADER_BYTES))
+        content = self._blob.read_at(at + STORED_HEADER_BYTES + skipped, length)
+        if len(content) != length:
+            raise ArchiveError("the layer ends within a file")
+        return content
+
+    def _check(self, block: int, header: bytes | memoryview) -> int:
+        """Return a block's length as it has to be; raises where its header says otherwise."""
+        expected = min(STORED_BYTES, self.size - block * STORED_BYTES)
+        if _stored_length(header) != expected:
+            raise ArchiveError("a file of the layer is not in stored blocks, as the layer's index says")
+        return expected
 
     def close(self) -> None:
         """Do nothing; the blob is open for others."""

@@ -28,6 +28,7 @@ from klever.steps.model.shapes import (
     add,
     concatenate,
     count,
+    divide,
     normalise_axis,
 )
 
@@ -284,12 +285,8 @@ def _reorg(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
         return []
     batch, channels, height, width = bottom
     if fields.flag("reverse"):
-        return [(batch, _over(channels, stride * stride), count((height, stride)), count((width, stride)))]
-    return [(batch, count((channels, stride * stride)), _over(height, stride), _over(width, stride))]
-
-
-def _over(size: int, divisor: int) -> int:
-    return UNKNOWN if size == UNKNOWN else size // divisor
+        return [(batch, divide(channels, stride * stride), count((height, stride)), count((width, stride)))]
+    return [(batch, count((channels, stride * stride)), divide(height, stride), divide(width, stride))]
 
 
 def _python(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from klever.steps.encodings.prototext import Fields
 from klever.steps.formats.caffemodel.graph import Layer
-from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, add, count, normalise_axis, slide
+from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, add, count, normalise_axis, slide, unslide
 
 
 def _per_axis(fields: Fields, name: str, default: int, axes: int) -> list[int]:
@@ -37,10 +37,8 @@ def _convolved(fields: Fields, sizes: Sequence[int], *, transposed: bool = False
             raise ShapeMismatchError(f"kernel {kernel}, stride {stride} and dilation {dilation} have to be positive")
         if not transposed:
             result.append(slide(size, kernel, stride=stride, padding=2 * pad, dilation=dilation))
-        elif size == UNKNOWN:
-            result.append(UNKNOWN)
         else:
-            result.append(stride * (size - 1) + dilation * (kernel - 1) + 1 - 2 * pad)
+            result.append(unslide(size, kernel, stride=stride, padding=2 * pad, dilation=dilation))
     if any(size < UNKNOWN for size in result):
         raise ShapeMismatchError(f"{tuple(sizes)} with pads {pads} leaves a negative size")
     return tuple(result)
@@ -142,7 +140,7 @@ def _upsample(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
         stated = fields.integer(f"upsample_{edge}")
         factor = fields.integer(f"scale_{edge}", scale)
         padded = 1 if fields.flag(f"pad_out_{edge}") else 0
-        result.append(stated or (UNKNOWN if size == UNKNOWN else size * factor - padded))
+        result.append(stated or add(count((size, factor)), -padded))
     return [(*bottom[:2], *result)]
 
 

@@ -7,8 +7,7 @@ do not belong here.
 from pathlib import PurePosixPath
 from typing import Final
 
-from klever.steps.encodings.protobuf import decode_head
-from klever.steps.encodings.tensorflow import is_node
+from klever.steps.encodings.wire import decode_head
 from klever.steps.files import ModelFiles
 from klever.steps.formats.interface import Claim, Evidence, Format, Reading
 from klever.steps.model.signature import Signature
@@ -17,6 +16,8 @@ EXTENSION: Final = ".graphdef"
 #: GraphDef's fields (graph.proto) to their wire types.
 _FIELDS: Final = {1: 2, 2: 2, 3: 0, 4: 2, 5: 2}
 _NODE: Final = 1
+#: NodeDef's fields to their wire types.
+_NODE_FIELDS: Final = {1: 2, 2: 2, 3: 2, 4: 2, 5: 2, 6: 2, 7: 2}
 #: How a graph begins in protobuf's text form.
 _TEXT: Final = (b"node {", b"node{", b"node: {")
 
@@ -39,6 +40,20 @@ def _is_graph(head: bytes) -> bool:
                 return False
             nodes += 1
     return nodes > 0
+
+
+def is_node(head: bytes) -> bool:
+    """Tell whether bytes begin as a NodeDef: a name, an operator, and no attribute but ``{name, AttrValue}``."""
+    seen: set[int] = set()
+    for number, kind, value in decode_head(head):
+        if _NODE_FIELDS.get(number) != kind or not isinstance(value, bytes):
+            return False
+        seen.add(number)
+        if number in (1, 2) and not value.decode("utf-8", "replace").isprintable():
+            return False
+        if number == 5 and not all(field in (1, 2) and wire == 2 for field, wire, _ in decode_head(value)):
+            return False
+    return {1, 2} <= seen
 
 
 class GraphDef(Format):

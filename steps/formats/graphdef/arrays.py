@@ -27,6 +27,7 @@ from klever.steps.model.shapes import (
     broadcast,
     concatenate,
     count,
+    divide,
     merge,
     normalise_axis,
     reshape,
@@ -343,7 +344,7 @@ def _split(call: Call) -> Sequence[Known]:
         return (Known((UNKNOWN,) * len(given.shape)),) * parts
     axis = normalise_axis(axis, len(given.shape))
     whole = given.shape[axis]
-    lengths = [UNKNOWN if whole == UNKNOWN else whole // parts] * parts if equal else _lengths(call, whole, parts)
+    lengths = [divide(whole, parts)] * parts if equal else _lengths(call, whole, parts)
     results = []
     offset = 0
     for length in lengths:
@@ -381,10 +382,7 @@ def _tile(call: Call) -> Sequence[Known]:
     if given.shape is None or multiples is None or len(given.shape) != len(multiples):
         rank = given.shape if given.shape is not None else multiples
         return (Known(None if rank is None else (UNKNOWN,) * len(rank)),)
-    shape = tuple(
-        UNKNOWN if UNKNOWN in (size, times) else size * times
-        for size, times in zip(given.shape, multiples, strict=True)
-    )
+    shape = tuple(count(pair) for pair in zip(given.shape, multiples, strict=True))
     values: Values = None
     if given.values is not None and len(shape) == 1 and 0 <= shape[0] <= MAX_ELEMENTS:
         values = given.values * multiples[0]
@@ -555,7 +553,7 @@ def _to_blocks(given: tuple[int, ...], block: Sequence[int], edges: Sequence[int
         else:
             space.append((size + edge) // step if forth else size * step - edge)
     total = prod(block)
-    batch = given[0] if given[0] == UNKNOWN else given[0] * total if forth else given[0] // total
+    batch = count((given[0], total)) if forth else divide(given[0], total)
     return (batch, *space, *given[len(block) + 1 :])
 
 
@@ -575,8 +573,8 @@ def _depth(call: Call) -> Shape:
     first = call.text("data_format", "NHWC") == "NCHW"
     batch, *space, depth = (given[0], *given[2:], given[1]) if first else given
     forth = call.node.op == "SpaceToDepth"
-    space = [size if size == UNKNOWN else size // step if forth else size * step for size in space]
-    depth = depth if depth == UNKNOWN else depth * step * step if forth else depth // (step * step)
+    space = [divide(size, step) if forth else count((size, step)) for size in space]
+    depth = count((depth, step, step)) if forth else divide(depth, step * step)
     return (batch, depth, *space) if first else (batch, *space, depth)
 
 

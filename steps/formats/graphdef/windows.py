@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from klever.steps.formats.graphdef.call import NOTHING, Call, Known, rule, shape_rule
-from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, merge, slide
+from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, count, merge, slide, slide_same
 
 
 class _Layout:
@@ -49,7 +49,7 @@ def _slide(call: Call, layout: _Layout, given: tuple[int, ...], windows: Sequenc
         if stride < 1 or dilation < 1:
             raise ShapeMismatchError(f"stride {stride} and dilation {dilation} have to be positive")
         if padding == "SAME":
-            result.append(size if size == UNKNOWN else -(-size // stride))
+            result.append(slide_same(size, stride))
             continue
         edges = sum(explicit[2 * axis : 2 * axis + 2]) if padding == "EXPLICIT" else 0
         result.append(slide(size, window, stride=stride, padding=edges, dilation=dilation))
@@ -68,8 +68,7 @@ def _depthwise(call: Call) -> Shape:
     layout = _Layout(call, 2)
     given, kernel = layout.sizes(call.shape(0)), layout.sizes(call.shape(1))
     inward = kernel[2] if given[layout.channel] == UNKNOWN else given[layout.channel]
-    channels = UNKNOWN if UNKNOWN in (inward, kernel[3]) else inward * kernel[3]
-    return layout.build(given[0], channels, _slide(call, layout, given, kernel[:2]))
+    return layout.build(given[0], count((inward, kernel[3])), _slide(call, layout, given, kernel[:2]))
 
 
 @shape_rule("Conv2DBackpropInput", "Conv3DBackpropInput", "Conv3DBackpropInputV2", "DepthwiseConv2dNativeBackpropInput")
@@ -116,9 +115,7 @@ def _pool_by_inputs(call: Call) -> Shape:
     space = []
     for axis, window, stride in zip(layout.space, layout.pick(windows), layout.pick(strides), strict=True):
         size = given[axis]
-        if stride < 1:
-            raise ShapeMismatchError(f"stride {stride} has to be positive")
-        space.append((size if size == UNKNOWN else -(-size // stride)) if same else slide(size, window, stride=stride))
+        space.append(slide_same(size, stride) if same else slide(size, window, stride=stride))
     return layout.build(given[0], given[layout.channel], space)
 
 
@@ -139,9 +136,7 @@ def _patches(
     if len(strides) != 4 or len(rates) != 4 or min((*strides, *rates)) < 1:
         raise ShapeMismatchError("strides and rates are of rank 4 and positive")
     if call.text("padding", "VALID") == "SAME":
-        return [
-            size if size == UNKNOWN else -(-size // step) for size, step in zip(given[1:3], strides[1:3], strict=True)
-        ]
+        return [slide_same(size, step) for size, step in zip(given[1:3], strides[1:3], strict=True)]
     return [
         slide(size, window, stride=step, dilation=rate)
         for size, window, step, rate in zip(given[1:3], windows, strides[1:3], rates[1:3], strict=True)
@@ -154,7 +149,7 @@ def _extract(call: Call) -> Shape:
     strides, rates = call.node.integers("strides"), call.node.integers("rates")
     if given is None or len(given) != 4 or windows is None or len(windows) != 4:
         return (UNKNOWN,) * 4
-    depth = UNKNOWN if given[3] == UNKNOWN else given[3] * windows[1] * windows[2]
+    depth = count((given[3], windows[1], windows[2]))
     return (given[0], *_patches(call, given, windows[1:3], strides or (1,) * 4, rates or (1,) * 4), depth)
 
 

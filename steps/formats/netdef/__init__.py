@@ -7,7 +7,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Final
 
-from klever.steps.encodings.protobuf import decode_head
+from klever.steps.encodings.wire import decode_head
 from klever.steps.files import ModelFiles
 from klever.steps.formats.interface import Claim, Evidence, Format, Reading
 from klever.steps.model.signature import Signature

@@ -9,7 +9,7 @@ from typing import Final
 
 from klever.steps.formats.netdef.graph import Operator
 from klever.steps.formats.netdef.values import UNKNOWN_VALUE, Value
-from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, add, count, slide
+from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, add, count, slide, slide_same, unslide
 
 #: ``LegacyPadding``: stated pads, none, as much as keeps ceil(size / stride), and Caffe's pooling.
 _VALID, _SAME, _CAFFE_POOLING = 1, 2, 3
@@ -65,10 +65,8 @@ def _slid(operator: Operator, sizes: Sequence[int], kernels: Sequence[int]) -> l
     padding, legacy = pads(operator, axes), operator.integer("legacy_pad")
     result = []
     for size, kernel, stride, dilation, (head, tail) in zip(sizes, kernels, strides, dilations, padding, strict=True):
-        if stride < 1:
-            raise ShapeMismatchError(f"a stride of {stride} is not positive")
         if legacy == _SAME:
-            result.append(UNKNOWN if size == UNKNOWN else -(-size // stride))
+            result.append(slide_same(size, stride))
         elif legacy == _VALID:
             result.append(slide(size, kernel, stride=stride, dilation=dilation))
         elif legacy == _CAFFE_POOLING:
@@ -117,11 +115,9 @@ def _transposed(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
     adjustments = per_axis(operator, "adj", 0, axes)
     padding = [(0, 0)] * axes if operator.integer("legacy_pad") == _VALID else pads(operator, axes)
     result = [
-        UNKNOWN if UNKNOWN in (size, kernel) else (size - 1) * stride + kernel + more - head - tail
+        unslide(size, kernel, stride=stride, padding=head + tail - more)
         for size, kernel, stride, more, (head, tail) in zip(sizes, kernels, strides, adjustments, padding, strict=True)
     ]
-    if any(size < UNKNOWN for size in result):
-        raise ShapeMismatchError(f"the pads {padding} leave a negative size")
     return [Value(join_order(batch, channels, result, last=last), image.dtype)]
 
 

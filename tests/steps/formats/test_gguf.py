@@ -7,7 +7,8 @@ import pytest
 
 from klever.steps.errors import LimitExceededError, MalformedModelError, ModelError, TruncatedModelError
 from klever.steps.files import BytesSource, LocalFiles, MemoryFiles
-from klever.steps.formats.gguf import FORMAT, read_header
+from klever.steps.formats.gguf import FORMAT
+from klever.steps.formats.gguf.reader import read_header
 
 
 def text(value: bytes, order: str = "<", wide: str = "Q") -> bytes:

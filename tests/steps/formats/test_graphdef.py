@@ -9,7 +9,7 @@ import pytest
 
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.files import LocalFiles, MemoryFiles
-from klever.steps.formats.graphdef import FORMAT
+from klever.steps.formats.graphdef import FORMAT, is_node
 from klever.steps.formats.graphdef.call import RULES
 from klever.steps.formats.graphdef.inference import Graph
 from klever.steps.formats.graphdef.operators import is_known
@@ -202,3 +202,9 @@ def test_the_corpus_reads_as_tensorflow_computes(case: Path) -> None:
             assert tensor.dtype == dtype
             if tensor.shape is not None:
                 assert all(size in (-1, told) for size, told in zip(tensor.shape, sizes, strict=True))
+
+
+def test_a_node_is_told_by_its_name_and_operator() -> None:
+    assert is_node(field(1, b"n") + field(2, b"Relu"))
+    assert not is_node(field(1, b"n"))
+    assert not is_node(b"resnet50")

@@ -9,7 +9,8 @@ import pytest
 from klever.steps.errors import LimitExceededError, MalformedModelError, ModelError, TruncatedModelError
 from klever.steps.files import BytesSource, MemoryFiles
 from klever.steps.formats.interface import Evidence, Reading
-from klever.steps.formats.safetensors import FORMAT, read_header
+from klever.steps.formats.safetensors import FORMAT
+from klever.steps.formats.safetensors.reader import read_header
 
 
 def file_of(header: object, data: bytes = b"") -> bytes:

@@ -92,3 +92,28 @@ def test_a_sliding_window_is_counted_as_by_walking(
             shapes.slide(size, window, stride=stride, padding=padding, dilation=dilation)
     else:
         assert shapes.slide(size, window, stride=stride, padding=padding, dilation=dilation) == positions
+
+
+@given(st.integers(1, 30), st.integers(1, 5))
+def test_a_window_with_just_enough_padding_begins_at_every_stride(size: int, stride: int) -> None:
+    assert shapes.slide_same(size, stride) == len(range(0, size, stride))
+    assert shapes.slide_same(-1, stride) == -1
+    with pytest.raises(shapes.ShapeMismatchError):
+        shapes.slide_same(size, 0)
+
+
+@given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 3), st.integers(0, 4), st.integers(1, 2))
+def test_unsliding_undoes_a_slide(positions: int, window: int, stride: int, padding: int, dilation: int) -> None:
+    options = {"stride": stride, "padding": padding, "dilation": dilation}
+    try:
+        size = shapes.unslide(positions, window, **options)
+    except shapes.ShapeMismatchError:
+        assert (positions - 1) * stride + dilation * (window - 1) + 1 < padding
+        return
+    assert shapes.slide(size, window, **options) == positions
+    assert shapes.unslide(-1, window, **options) == -1
+
+
+def test_parts_are_of_equal_size_and_unknown_where_the_whole_is() -> None:
+    assert shapes.divide(7, 2) == 3
+    assert shapes.divide(-1, 2) == -1

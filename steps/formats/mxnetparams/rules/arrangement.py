@@ -14,15 +14,12 @@ from klever.steps.model.shapes import (
     add,
     concatenate,
     count,
+    divide,
     merge,
     normalise_axis,
     reshape,
     transpose,
 )
-
-
-def _times(size: int, factor: int) -> int:
-    return UNKNOWN if UNKNOWN in (size, factor) else size * factor
 
 
 def _reshape(call: Call) -> None:
@@ -208,7 +205,7 @@ def _split(call: Call) -> None:
     axis = normalise_axis(axis, len(data))
     if data[axis] != UNKNOWN and data[axis] % parts:
         raise ShapeMismatchError(f"{data[axis]} does not split into {parts}")
-    size = () if squeeze else (UNKNOWN if data[axis] == UNKNOWN else data[axis] // parts,)
+    size = () if squeeze else (divide(data[axis], parts),)
     for index in call.outputs:
         call.give((*data[:axis], *size, *data[axis + 1 :]), index)
 
@@ -225,7 +222,7 @@ def _backwards_split(call: Call, parts: int, axis: int, *, squeeze: bool) -> Non
         call.expect(0, (*whole[:at], parts, *whole[at:]))
     elif whole:
         at = normalise_axis(axis, len(whole))
-        call.expect(0, (*whole[:at], _times(whole[at], parts), *whole[at + 1 :]))
+        call.expect(0, (*whole[:at], count((whole[at], parts)), *whole[at + 1 :]))
 
 
 def _split_at(call: Call) -> None:
@@ -239,7 +236,7 @@ def _split_at(call: Call) -> None:
     starts = call.integers("indices") or (0,)
     for index in call.outputs:
         if sections > 0:
-            part = UNKNOWN if size == UNKNOWN else size // sections
+            part = divide(size, sections)
         elif index >= len(starts):
             continue
         else:
@@ -338,7 +335,7 @@ def _tile(call: Call) -> None:
         return
     rank = max(len(data), len(times))
     sizes, times = (1,) * (rank - len(data)) + data, (1,) * (rank - len(times)) + times
-    call.give(tuple(_times(size, factor) for size, factor in zip(sizes, times, strict=True)))
+    call.give(tuple(count((size, factor)) for size, factor in zip(sizes, times, strict=True)))
 
 
 def _repeat(call: Call) -> None:
@@ -346,10 +343,10 @@ def _repeat(call: Call) -> None:
     if data is None:
         return
     if axis is None:
-        call.give((_times(count(data), times),))
+        call.give((count((*data, times)),))
         return
     at = normalise_axis(axis, len(data))
-    call.give((*data[:at], _times(data[at], times), *data[at + 1 :]))
+    call.give((*data[:at], count((data[at], times)), *data[at + 1 :]))
 
 
 def _pad(call: Call) -> None:
@@ -407,15 +404,15 @@ def _reshape_like(call: Call) -> None:
 def _depth_to_space(call: Call) -> None:
     data, block = call.expect(0, (UNKNOWN,) * 4), max(call.integer("block_size", 1), 1)
     if data:
-        channels = UNKNOWN if data[1] == UNKNOWN else data[1] // block**2
-        call.give((data[0], channels, _times(data[2], block), _times(data[3], block)))
+        channels = divide(data[1], block**2)
+        call.give((data[0], channels, count((data[2], block)), count((data[3], block))))
 
 
 def _space_to_depth(call: Call) -> None:
     data, block = call.expect(0, (UNKNOWN,) * 4), max(call.integer("block_size", 1), 1)
     if data:
-        spatial = (UNKNOWN if size == UNKNOWN else size // block for size in data[2:])
-        call.give((data[0], _times(data[1], block**2), *spatial))
+        spatial = (divide(size, block) for size in data[2:])
+        call.give((data[0], count((data[1], block**2)), *spatial))
 
 
 def _diagonal(call: Call) -> None:

@@ -7,7 +7,7 @@ from math import ceil
 from typing import Final
 
 from klever.steps.formats.mxnetparams.call import Call, Rule
-from klever.steps.model.shapes import UNKNOWN, normalise_axis
+from klever.steps.model.shapes import UNKNOWN, add, normalise_axis
 
 
 def _fill(call: Call) -> None:
@@ -53,7 +53,7 @@ def _sample(call: Call) -> None:
 def _histogram(call: Call) -> None:
     bins = call.integer("bin_cnt", UNKNOWN)
     call.give((bins,), 0)
-    call.give((UNKNOWN if bins == UNKNOWN else bins + 1,), 1)
+    call.give((add(bins, 1),), 1)
 
 
 _DRAWS: Final = ("uniform", "normal", "gamma", "exponential", "poisson", "negativebinomial", "randint")

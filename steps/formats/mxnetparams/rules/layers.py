@@ -10,9 +10,12 @@ from klever.steps.formats.mxnetparams.call import Call, Rule
 from klever.steps.model.shapes import (
     UNKNOWN,
     ShapeMismatchError,
+    add,
     count,
     normalise_axis,
     slide,
+    slide_same,
+    unslide,
 )
 
 
@@ -110,7 +113,7 @@ def _deconvolve(call: Call) -> None:
         spatial = [size for at, size in enumerate(data) if at not in (0, axis)]
         terms = zip(spatial, kernel, strides, pads, dilations, adjusts, strict=True)
         result = [
-            UNKNOWN if size == UNKNOWN else (size - 1) * stride - 2 * pad + dilation * (window - 1) + 1 + adjust
+            unslide(size, window, stride=stride, padding=2 * pad - adjust, dilation=dilation)
             for size, window, stride, pad, dilation, adjust in terms
         ]
     result.insert(axis - 1, filters)
@@ -140,7 +143,7 @@ def _pooled(call: Call, kernel: tuple[int, ...], spatial: list[int]) -> list[int
     convention = call.word("pooling_convention", "valid")
     if convention == "same":
         return [
-            UNKNOWN if size == UNKNOWN else -(-(size + 2 * pad) // max(stride, 1))
+            slide_same(add(size, 2 * pad), max(stride, 1))
             for size, stride, pad in zip(spatial, strides, pads, strict=True)
         ]
     return [
@@ -240,13 +243,13 @@ def _upsample(call: Call) -> None:
     first = call.expect(0, (UNKNOWN,) * 4)
     if first is None:
         return
-    height, width = (UNKNOWN if size == UNKNOWN else size * scale for size in first[2:])
+    height, width = (count((size, scale)) for size in first[2:])
     nearest = call.word("sample_type", "nearest") == "nearest"
     images = call.inputs if nearest else call.inputs[:1]
     channels = first[1]
     if len(images) > 1 and call.word("multi_input_mode", "concat") == "concat":
         sizes = [shape[1] if shape and len(shape) == 4 else UNKNOWN for shape in images]
-        channels = UNKNOWN if UNKNOWN in sizes else sum(sizes)
+        channels = add(*sizes)
     output = call.give((first[0], channels, height, width))
     if output and len(images) == 1:
         call.expect(0, (output[0], output[1], UNKNOWN, UNKNOWN))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from klever.steps.formats.mxnetparams.call import Call, Rule
-from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, count, matmul, normalise_axis, reduce
+from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, count, divide, matmul, normalise_axis, reduce
 
 
 def _settle(call: Call, shape: Shape, index: int = 0) -> None:
@@ -120,7 +120,7 @@ def _weigh(call: Call, parts: int) -> None:
     """Values weighted by scores: (query time, batch, embedding)."""
     data, scores = call.expect(0, (UNKNOWN,) * 3), call.expect(1, (UNKNOWN,) * 3)
     if data:
-        width = UNKNOWN if data[2] == UNKNOWN else data[2] // parts
+        width = divide(data[2], parts)
         call.give((scores[1] if scores else UNKNOWN, data[1], width))
 
 

@@ -1,4 +1,4 @@
-"""GGUF: llama.cpp's file of typed metadata and quantised weights; one file or numbered shards.
+"""The headers of GGUF files: typed metadata and descriptions of tensors.
 
 The layout is that of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 1 to 3, of either byte
 order. Metadata and tensor descriptions are walked once; token lists are passed over, weights not read. What does not
@@ -13,12 +13,11 @@ from typing import Any, Final
 
 from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
 from klever.steps.files import ModelFiles, Source, opened
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.gguf import MAGIC
+from klever.steps.formats.interface import Reading
 from klever.steps.model.signature import Signature
-from klever.steps.model.weights import count_modules, group_shards, sibling_shards
+from klever.steps.model.weights import count_modules
 
-_MAGIC: Final = b"GGUF"
-_SUFFIX: Final = ".gguf"
 _VERSIONS: Final = (1, 2, 3)
 
 MAX_TENSORS: Final = 200_000
@@ -83,48 +82,22 @@ class Header:
     tensors: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
 
 
-class _GGUF(Format):
-    id = "GGUF"
-    framework = "Others"
-    needs = "one *.gguf, or all of its shards"
-    unreadable = "a GGUF file holds weights and metadata without a graph: write the inputs and outputs in ormbfile.yaml"
-
-    def claim(self, files: ModelFiles) -> Claim | None:
-        paths = [path for path in files.sizes if "/" not in path]
-        proven = [path for path in paths if files.head(path).startswith(_MAGIC)]
-        torn = [path for path in paths if path.endswith(_SUFFIX) and _MAGIC.startswith(files.head(path)[:4])]
-        paths = proven or torn
-        if not paths:
-            return None
-        models = group_shards(paths)
-        renamed = {path: f"{path}{_SUFFIX}" for path in models[0].present if not path.endswith(_SUFFIX)}
-        return Claim(
-            evidence=Evidence.CONTENT if proven else Evidence.NAME,
-            files=models[0].present,
-            missing=models[0].missing,
-            competing=tuple(path for model in models for path in model.present) if len(models) > 1 else (),
-            rename=renamed,
-        )
-
-    def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
-        return sibling_shards(name, siblings) if name.endswith(_SUFFIX) else ()
-
-    def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
-        del author
-        headers = []
-        for path in claim.files:
-            with opened(files, path) as source:
-                headers.append(read_header(source))
-        tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
-        for header in headers:
-            if repeated := next((name for name in header.tensors if name in tensors), None):
-                raise MalformedModelError(f"two shards hold the tensor {repeated!r}")
-            tensors.update(header.tensors)
-        return Reading(
-            signature=Signature(layers=count_modules(tensors)),
-            notes=(self.unreadable,),
-            facts=_facts(headers[0], tensors),
-        )
+def read_model(files: ModelFiles, paths: tuple[str, ...], note: str) -> Reading:
+    """Read the headers of all shards; ``note`` says why there is no signature. Raises what `read_header` raises."""
+    headers = []
+    for path in paths:
+        with opened(files, path) as source:
+            headers.append(read_header(source))
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for header in headers:
+        if repeated := next((name for name in header.tensors if name in tensors), None):
+            raise MalformedModelError(f"two shards hold the tensor {repeated!r}")
+        tensors.update(header.tensors)
+    return Reading(
+        signature=Signature(layers=count_modules(tensors)),
+        notes=(note,),
+        facts=_facts(headers[0], tensors),
+    )
 
 
 class _Cursor:
@@ -196,7 +169,7 @@ def read_header(source: Source) -> Header:
     start = source.read_at(0, 8)
     if len(start) < 8:
         raise TruncatedModelError(f"the file of {source.size} bytes is shorter than a GGUF header")
-    if not start.startswith(_MAGIC):
+    if not start.startswith(MAGIC):
         raise MalformedModelError("the file does not begin with the letters GGUF")
     # A big-endian writer leaves the low half of a little-endian version empty.
     order = "<" if start[4:6] != b"\0\0" else ">"
@@ -296,6 +269,3 @@ def _facts(header: Header, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> d
     facts["parameters"] = sum(prod(sizes) for _, sizes in tensors.values())
     facts["dtypes"] = dict(sorted(Counter(kind for kind, _ in tensors.values()).items()))
     return facts
-
-
-FORMAT = _GGUF()

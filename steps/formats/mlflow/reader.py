@@ -1,8 +1,7 @@
-"""MLflow: a directory whose ``MLmodel`` file declares the signature.
+"""The signature in an ``MLmodel`` file.
 
-The directory also holds the model in a flavour of its own (``model.pkl``, ``data/``); those files
-travel along and are not read. The definition: https://mlflow.org/docs/latest/ml/model/ and
-``mlflow.types.schema``, whose JSON stands as text inside the YAML.
+The definition: https://mlflow.org/docs/latest/ml/model/ and ``mlflow.types.schema``, whose JSON stands as text inside
+the YAML.
 """
 
 import json
@@ -13,12 +12,11 @@ from typing import Any, Final
 
 from klever.steps.errors import LimitExceededError, MalformedModelError, MetadataError
 from klever.steps.files import ModelFiles, opened
-from klever.steps.formats.interface import Claim, Evidence, Format, Precedence, Reading
+from klever.steps.formats.interface import Reading
+from klever.steps.formats.mlflow import FILE
+from klever.steps.model.document import MAX_BYTES, parse_yaml
 from klever.steps.model.signature import Signature, Tensor
 
-_FILE: Final = "MLmodel"
-#: Keys that only an ``MLmodel`` has at its outer level; MLflow sorts them, so the first block holds one.
-_KEYS: Final = re.compile(rb"^(?:flavors|artifact_path|mlflow_version|model_uuid|utc_time_created)\s*:", re.MULTILINE)
 #: Columns or tensors of one side; wider tables exist, but not as models.
 _MAX_COLUMNS: Final = 20_000
 #: Dimensions that nested arrays may add up to; numpy has no more.
@@ -43,61 +41,41 @@ _DTYPES: Final = MappingProxyType(
 _TEXT_DTYPES: Final = re.compile(r"str|bytes|object|[<>|=]?[USO][0-9]*")
 
 
-class MLflow(Format):
-    """A model directory with ``MLmodel`` at its root."""
+def read_document(files: ModelFiles) -> Reading:
+    """Read the declared signature.
 
-    id = "MLflow"
-    framework = "MLflow"
-    precedence = Precedence.DIRECTORY
-    needs = "MLmodel"
-
-    def claim(self, files: ModelFiles) -> Claim | None:
-        """Claim by the file's name and its keys; ``files`` lists nothing else, as the flavours are opaque."""
-        if _FILE not in files.sizes:
-            return None
-        head = files.head(_FILE)
-        if b"\0" in head:
-            return None
-        return Claim(Evidence.CONTENT if _KEYS.search(head) else Evidence.NAME, files=(_FILE,))
-
-    def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
-        """Read the declared signature.
-
-        A column is a tensor of shape ``[-1]``, an array in it adds a dimension; a tensor keeps its own shape.
-        Those without a name get MLServer's: ``input-0``, ``output-0``. Raises `MalformedModelError` and
-        `LimitExceededError`.
-        """
-        del claim, author
-        document = _load(files)
-        flavors = document.get("flavors")
-        if not isinstance(flavors, Mapping) or not flavors:
-            raise MalformedModelError("the MLmodel file names no flavors")
-        declared = document.get("signature")
-        if declared is None:
-            declared = {}
-        if not isinstance(declared, Mapping):
-            raise MalformedModelError("the signature in the MLmodel file is not a map")
-        signature = Signature(
-            inputs=_tensors(declared.get("inputs"), "input"),
-            outputs=_tensors(declared.get("outputs"), "output"),
-        )
-        notes = () if declared else ("the MLmodel file declares no signature; log the model with one",)
-        facts = {
-            "flavors": sorted(str(flavor) for flavor in flavors),
-            "mlflowVersion": document.get("mlflow_version"),
-            "params": _schema(declared.get("params"), "params"),
-        }
-        return Reading(
-            signature=signature,
-            notes=notes + tuple(_missing(files, flavors)),
-            facts={name: fact for name, fact in facts.items() if fact},
-        )
+    A column is a tensor of shape ``[-1]``, an array in it adds a dimension; a tensor keeps its own shape.
+    Those without a name get MLServer's: ``input-0``, ``output-0``. Raises `MalformedModelError` and
+    `LimitExceededError`.
+    """
+    document = _load(files)
+    flavors = document.get("flavors")
+    if not isinstance(flavors, Mapping) or not flavors:
+        raise MalformedModelError("the MLmodel file names no flavors")
+    declared = document.get("signature")
+    if declared is None:
+        declared = {}
+    if not isinstance(declared, Mapping):
+        raise MalformedModelError("the signature in the MLmodel file is not a map")
+    signature = Signature(
+        inputs=_tensors(declared.get("inputs"), "input"),
+        outputs=_tensors(declared.get("outputs"), "output"),
+    )
+    notes = () if declared else ("the MLmodel file declares no signature; log the model with one",)
+    facts = {
+        "flavors": sorted(str(flavor) for flavor in flavors),
+        "mlflowVersion": document.get("mlflow_version"),
+        "params": _schema(declared.get("params"), "params"),
+    }
+    return Reading(
+        signature=signature,
+        notes=notes + tuple(_missing(files, flavors)),
+        facts={name: fact for name, fact in facts.items() if fact},
+    )
 
 
 def _load(files: ModelFiles) -> Mapping[str, object]:
-    from klever.steps.model.document import MAX_BYTES, parse_yaml
-
-    with opened(files, _FILE) as source:
+    with opened(files, FILE) as source:
         data = source.read_at(0, MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise LimitExceededError(f"the MLmodel file is larger than {MAX_BYTES >> 20} MiB")
@@ -185,6 +163,3 @@ def _column(spec: Mapping[str, object]) -> tuple[str | None, int]:
     if name == "sparkml_vector":
         return "float64", rank + 1
     return _DTYPES.get(name) if isinstance(name, str) else None, rank
-
-
-FORMAT = MLflow()

@@ -1,4 +1,4 @@
-"""Safetensors: a header of names, types and shapes, then the weights; one file or numbered shards.
+"""The headers of safetensors files: what tensors there are, and what the writer says of itself.
 
 The header's rules are those of the reference implementation (https://github.com/huggingface/safetensors, README and
 ``safetensors/src/tensor.rs``). Only headers are read. What does not belong here: what the weights are used for.
@@ -7,22 +7,18 @@ The header's rules are those of the reference implementation (https://github.com
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
 from klever.steps.files import ModelFiles, Source, opened
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.interface import Reading
+from klever.steps.formats.safetensors import MAX_HEADER_BYTES
 from klever.steps.model.signature import Signature
-from klever.steps.model.weights import count_modules, group_shards, sibling_shards
+from klever.steps.model.weights import count_modules
 
-#: ``MAX_HEADER_SIZE`` of the reference implementation, in bytes.
-MAX_HEADER_BYTES: Final = 100_000_000
 _MAX_RANK: Final = 64
 _MAX_CONFIG_BYTES: Final = 4 << 20
-_SUFFIX: Final = ".safetensors"
-_INDEX_SUFFIX: Final = ".safetensors.index.json"
 _METADATA: Final = "__metadata__"
 
 #: Element sizes in bits.
@@ -41,66 +37,30 @@ _BITS: Final = {
 _FRAMEWORKS: Final = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Others", "mlx": "Others", "np": "Others"}
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The tensors of one file, name to type and shape, and its free-form metadata."""
 
     tensors: Mapping[str, tuple[str, tuple[int, ...]]]
     metadata: Mapping[str, str]
 
 
-class _Safetensors(Format):
-    id = "Safetensors"
-    framework = "PyTorch"
-    needs = "one *.safetensors, or all of its shards"
-    unreadable = "a safetensors file holds weights without a graph: write the inputs and outputs in ormbfile.yaml"
-
-    def claim(self, files: ModelFiles) -> Claim | None:
-        named = [path for path in files.sizes if "/" not in path and path.endswith(_SUFFIX)]
-        proven = [path for path in named if _begins_header(files.head(path), files.sizes[path])]
-        # A torn file is still one; a file that begins with something else is not.
-        paths = proven or [path for path in named if len(files.head(path)) < 9]
-        if not paths:
-            return None
-        models = group_shards(paths)
-        indices = tuple(path for path in files.sizes if "/" not in path and path.endswith(_INDEX_SUFFIX))
-        return Claim(
-            evidence=Evidence.CONTENT if proven else Evidence.NAME,
-            files=(*models[0].present, *indices),
-            missing=models[0].missing,
-            competing=tuple(path for model in models for path in model.present) if len(models) > 1 else (),
-        )
-
-    def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
-        if not name.endswith(_SUFFIX):
-            return ()
-        beside = (each for each in sorted(siblings) if each == "config.json" or each.endswith(_INDEX_SUFFIX))
-        return (*sibling_shards(name, siblings), *beside)
-
-    def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
-        del author
-        tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
-        metadata: dict[str, str] = {}
-        for path in claim.files:
-            if not path.endswith(_SUFFIX):
-                continue
-            with opened(files, path) as source:
-                header = read_header(source)
-            if repeated := next((name for name in header.tensors if name in tensors), None):
-                raise MalformedModelError(f"two shards hold the tensor {repeated!r}")
-            tensors.update(header.tensors)
-            metadata.update(header.metadata)
-        return Reading(
-            signature=Signature(layers=count_modules(tensors)),
-            framework=_FRAMEWORKS.get(metadata.get("format", "")),
-            notes=(self.unreadable,),
-            facts=_facts(tensors, metadata) | _config(files),
-        )
-
-
-def _begins_header(head: bytes, size: int) -> bool:
-    length = int.from_bytes(head[:8], "little")
-    return len(head) > 8 and head[8:9] == b"{" and 2 <= length <= min(MAX_HEADER_BYTES, size - 8)
+def read_model(files: ModelFiles, paths: tuple[str, ...], note: str) -> Reading:
+    """Read the headers of all shards; ``note`` says why there is no signature. Raises what `read_header` raises."""
+    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
+    metadata: dict[str, str] = {}
+    for path in paths:
+        with opened(files, path) as source:
+            header = read_header(source)
+        if repeated := next((name for name in header.tensors if name in tensors), None):
+            raise MalformedModelError(f"two shards hold the tensor {repeated!r}")
+        tensors.update(header.tensors)
+        metadata.update(header.metadata)
+    return Reading(
+        signature=Signature(layers=count_modules(tensors)),
+        framework=_FRAMEWORKS.get(metadata.get("format", "")),
+        notes=(note,),
+        facts=_facts(tensors, metadata) | _config(files),
+    )
 
 
 def read_header(source: Source) -> Header:
@@ -219,6 +179,3 @@ def _config(files: ModelFiles) -> dict[str, Any]:
         if isinstance(kind, str):
             facts["modelType"] = kind[:200]
     return facts
-
-
-FORMAT = _Safetensors()
