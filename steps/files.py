@@ -69,14 +69,22 @@ class FileSource:
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return the bytes at ``offset``; one system call unless the kernel returns less."""
-        data = os.pread(self._fd, length, offset)
-        if len(data) < length and offset + len(data) < self.size:
-            parts = [data]
-            got = len(data)
-            while got < length and (more := os.pread(self._fd, length - got, offset + got)):
-                parts.append(more)
-                got += len(more)
-            data = b"".join(parts)
+        # What a file claims of itself may lie far beyond it, or be longer than memory. One byte past the end is asked
+        # for all the same: it shows that the file has grown.
+        if offset > self.size:
+            return b""
+        length = min(length, self.size - offset or 1)
+        try:
+            data = os.pread(self._fd, length, offset)
+            if len(data) < length and offset + len(data) < self.size:
+                parts = [data]
+                got = len(data)
+                while got < length and (more := os.pread(self._fd, length - got, offset + got)):
+                    parts.append(more)
+                    got += len(more)
+                data = b"".join(parts)
+        except OSError as error:
+            raise StorageError(f"cannot read a file of the model: {error.strerror}") from error
         return data
 
     def close(self) -> None:
@@ -100,6 +108,23 @@ class ModelFiles(Protocol):
 
 #: Enough for every magic number and for the first fields of every protobuf.
 HEAD_BYTES = 4096
+
+
+def exists(path: Path) -> bool:
+    """Say whether there is something at ``path`` that can be seen; a name that no file can have is none."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def names_in(directory: Path) -> list[str]:
+    """Return the names in a directory in lexical order; raises `StorageError`."""
+    try:
+        return sorted(path.name for path in directory.iterdir())
+    except OSError as error:
+        raise StorageError(f"cannot list {directory}: {error.strerror}") from error
 
 
 @contextmanager
@@ -133,7 +158,10 @@ class LocalFiles:
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self.paths = dict(sorted(paths.items()))
-        self.sizes: Mapping[str, int] = {name: path.stat().st_size for name, path in self.paths.items()}
+        try:
+            self.sizes: Mapping[str, int] = {name: path.stat().st_size for name, path in self.paths.items()}
+        except OSError as error:
+            raise StorageError(f"cannot read {error.filename}: {error.strerror}") from error
         self._heads: dict[str, bytes] = {}
 
     @classmethod

@@ -21,7 +21,7 @@ from klever.steps.errors import (
     UnrecognisedFormatError,
     at_stage,
 )
-from klever.steps.files import LocalFiles, ModelFiles
+from klever.steps.files import LocalFiles, ModelFiles, exists, names_in
 from klever.steps.formats.interface import Claim, Evidence, Format, Precedence
 from klever.steps.formats.table import all_formats, load_format
 from klever.steps.model.metadata import Metadata
@@ -55,7 +55,7 @@ def recognise(path: Path, *, format_id: str | None = None) -> Model[LocalFiles]:
     `AmbiguousFormatError`, `MissingFilesError`, `MetadataError` or `NotFoundError`.
     """
     with at_stage("recognise"):
-        if not path.exists():
+        if not exists(path):
             raise NotFoundError(f"there is no file or directory {path}", next_step="check the path")
         if not path.is_dir():
             return _recognise_file(path, format_id)
@@ -71,7 +71,7 @@ def recognise(path: Path, *, format_id: str | None = None) -> Model[LocalFiles]:
                 next_step=f"put the model's files into {path / MODEL_FOLDER}",
             )
         files = LocalFiles.below(path / MODEL_FOLDER)
-        stray = sorted(entry.name for entry in path.iterdir() if entry.name not in {ORMBFILE, MODEL_FOLDER} | _LITTER)
+        stray = [name for name in names_in(path) if name not in {ORMBFILE, MODEL_FOLDER} | _LITTER]
         notes = (f"left out, as they are not below {MODEL_FOLDER}/: {', '.join(stray[:10])}",) if stray else ()
         return Model(files, *choose(files, format_id or author.format), author, notes)
 
@@ -158,7 +158,7 @@ def _complete(form: Format, claim: Claim) -> tuple[Format, Claim]:
 def _recognise_file(path: Path, format_id: str | None) -> Model[LocalFiles]:
     """Recognise one file, with those beside it that its format says belong to it."""
     alone = LocalFiles({path.name: path})
-    siblings = frozenset(entry.name for entry in path.parent.iterdir() if entry.is_file() and entry.name != path.name)
+    siblings = frozenset(name for name in names_in(path.parent) if name != path.name and (path.parent / name).is_file())
     formats: Iterable[Format] = (load_format(format_id),) if format_id else all_formats()
     together = {path.name: path}
     for form in formats:

@@ -1,6 +1,7 @@
 """How results look: JSON for programs, aligned text for people."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,13 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print one JSON document, with escapes for what the output's encoding or UTF-8 cannot say."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeError:
+        text = json.dumps(value, indent=2)
+    click.echo(text)
 
 
 def print_notes(notes: Iterable[str]) -> None:

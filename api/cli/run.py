@@ -14,7 +14,8 @@ from typing import Final
 
 import click
 
-from klever.steps.errors import AmbiguousFormatError, KleverError
+from klever.api.cli.output import visible
+from klever.steps.errors import AmbiguousFormatError, KleverError, StorageError
 
 #: Command to what it does, in the order of the help text; the module of that name is imported when it is called.
 COMMANDS: Final = MappingProxyType(
@@ -98,6 +99,11 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has seen enough; keep the interpreter from complaining at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # Our own output on a full disk, or a file that the disk lost while it was read.
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        _tell(StorageError(f"{place}{error.strerror or error}"), as_json="--json" in arguments)
+        return StorageError.exit_code
     return code if isinstance(code, int) else 0
 
 
@@ -115,6 +121,6 @@ def _tell(error: KleverError, *, as_json: bool) -> None:
         click.echo(json.dumps({"error": document}), err=True)
         return
     stage = f"{error.stage}: " if error.stage else ""
-    click.echo(f"klever: {stage}{error.cause}", err=True)
+    click.echo(f"klever: {stage}{visible(error.cause)}", err=True)
     if error.next_step:
-        click.echo(f"  next: {error.next_step}", err=True)
+        click.echo(f"  next: {visible(error.next_step)}", err=True)

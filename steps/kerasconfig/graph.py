@@ -6,7 +6,6 @@ the kwargs written as ``[layer, call, tensor]``; Keras 3 writes ``{"args": ..., 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from klever.steps.errors import LimitExceededError, MalformedModelError
@@ -31,8 +30,7 @@ class Reference(NamedTuple):
     tensor: int
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """One call of a layer; tensors among the arguments are `Reference` objects."""
 
     args: Sequence[Any]
@@ -41,16 +39,18 @@ class Node:
     size: int
 
 
-@dataclass
 class Graph:
     """A functional model's layers by name, their calls, and its inputs and outputs in Keras's order."""
 
-    layers: dict[str, Layer] = field(default_factory=dict)
-    calls: dict[str, list[Node]] = field(default_factory=dict)
-    inputs: list[Reference] = field(default_factory=list)
-    outputs: list[Reference] = field(default_factory=list)
-    #: What Keras 3 noted about tensors when they were taken by a call.
-    facts: dict[Reference, Spec] = field(default_factory=dict)
+    __slots__ = ("calls", "facts", "inputs", "layers", "outputs")
+
+    def __init__(self) -> None:
+        self.layers: dict[str, Layer] = {}
+        self.calls: dict[str, list[Node]] = {}
+        self.inputs: list[Reference] = []
+        self.outputs: list[Reference] = []
+        #: What Keras 3 noted about tensors when they were taken by a call.
+        self.facts: dict[Reference, Spec] = {}
 
     def node_of(self, reference: Reference) -> tuple[str, int]:
         """Return the layer and the position of the call that a reference means.

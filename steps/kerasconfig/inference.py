@@ -6,10 +6,8 @@ from typing import Final
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.kerasconfig.document import MAX_DIMENSION, MAX_RANK, ConfigError, as_shape
 from klever.steps.kerasconfig.graph import Graph, Reference, read_graph, references, resolve
-from klever.steps.kerasconfig.layer import Call, Layer, Spec, numpy_dtype, printable, tensors
-from klever.steps.kerasconfig.rules import LAYERS
-from klever.steps.kerasconfig.rules.operations import rule_for_operation
-from klever.steps.kerasconfig.rules.recorded import FUNCTION_LAYERS, RECORDED, function_call
+from klever.steps.kerasconfig.layer import FUNCTION_LAYERS, RECORDED, Call, Layer, Spec, numpy_dtype, printable, tensors
+from klever.steps.kerasconfig.rules import Rule, rule_for_layer
 from klever.steps.model.shapes import ShapeMismatchError, merge
 
 #: Models are nested a few levels deep.
@@ -90,11 +88,9 @@ class Inference:
         if layer.is_foreign:
             rule = None
         elif layer.class_name in FUNCTION_LAYERS or layer.is_operation:
-            rule = rule_for_operation(layer)
-            if layer.class_name == RECORDED:
-                call = function_call(layer, call)
+            rule, call = _operation(layer, call)
         else:
-            rule = LAYERS.get(layer.class_name)
+            rule = rule_for_layer(layer.class_name)
         if rule is None:
             return (Spec(),)
         if self._depth > _MAX_NESTING:
@@ -151,6 +147,15 @@ class Inference:
             else:
                 opened.add(stack[-1])
                 stack.extend(missing)
+
+
+def _operation(layer: Layer, call: Call) -> tuple[Rule | None, Call]:
+    """Return an operation's rule and the call that it answers; few models hold one, so both are imported here."""
+    from klever.steps.kerasconfig.rules.operations import rule_for_operation
+    from klever.steps.kerasconfig.rules.recorded import function_call
+
+    rule = rule_for_operation(layer)
+    return rule, function_call(layer, call) if layer.class_name == RECORDED else call
 
 
 def declared(layer: Layer) -> Spec:

@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from klever.steps.errors import MalformedModelError
 from klever.steps.kerasconfig.document import as_shape
 from klever.steps.kerasconfig.inference import Inference, declared, sequential_layers
 from klever.steps.kerasconfig.layer import Layer, Spec, printable
-from klever.steps.kerasconfig.rules import LAYERS
+from klever.steps.kerasconfig.rules import rule_for_layer
 from klever.steps.model.signature import Signature, Tensor
 
 #: Wrapped layers and nested models are looked through this far for code.
@@ -27,8 +26,7 @@ _WITHOUT_CODE: Final = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Interpretation:
+class Interpretation(NamedTuple):
     """What a configuration says."""
 
     signature: Signature
@@ -186,10 +184,10 @@ def _code_notes(model: Layer) -> Iterator[str]:
         if layer.class_name == "Lambda" or any(map(_is_lambda, layer.config.values())):
             functions[layer.name] = None
         elif layer.is_foreign or not (
-            layer.class_name in LAYERS
+            not layer.class_name
             or layer.class_name in _WITHOUT_CODE
             or layer.is_operation
-            or not layer.class_name
+            or rule_for_layer(layer.class_name)
         ):
             foreign[f"{layer.name} ({layer.written_class})"] = None
     if functions:

@@ -21,6 +21,9 @@ _NEVER_TRAINED: Final = frozenset({
     "InputLayer", "Merge", "Discretization", "HashedCrossing", "MelSpectrogram", "STFTSpectrogram",
     "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
 })  # fmt: skip
+#: Layers that are nodes of a TensorFlow graph, and all those that call functions of TensorFlow.
+RECORDED: Final = "TensorFlowOpLayer"
+FUNCTION_LAYERS: Final = frozenset({"TFOpLambda", "SlicingOpLambda", RECORDED})
 _FLOATING: Final = frozenset({"float16", "float32", "float64", "bfloat16"})
 
 

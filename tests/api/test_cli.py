@@ -66,6 +66,19 @@ def test_a_published_model_is_inspected_listed_and_fetched_unchanged(
     assert "author: Ada" in (tmp_path / "out" / "ormbfile.yaml").read_text()
 
 
+def test_an_ormbfile_is_written_without_asking_and_accepted_back(klever: Klever, onnx: Path, tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    (package / "model").mkdir(parents=True)
+    written = klever("inspect", "--yaml", onnx)
+    assert written.code == 0
+    (package / "ormbfile.yaml").write_text(written.out)
+    (package / "model" / "net.onnx").write_bytes(onnx.read_bytes())
+    again = klever("inspect", "--json", package).document
+    assert again["signature"] == klever("inspect", "--json", onnx).document["signature"]
+    assert "notes" not in again
+    assert klever("inspect", "--yaml", "--json", onnx).code == 2
+
+
 def test_rereading_the_layer_gives_the_same_signature(klever: Klever, onnx: Path) -> None:
     klever("publish", onnx, "net:v1")
     config = klever("inspect", "--json", "net:v1").document

@@ -7,6 +7,7 @@ import click
 
 from klever.api.cli import options, output
 from klever.steps.errors import InvalidReferenceError, NotFoundError
+from klever.steps.inspect import Inspection, inspect_artifact, inspect_path
 from klever.steps.stores import Stores
 
 
@@ -14,9 +15,10 @@ from klever.steps.stores import Stores
 @click.argument("target", metavar="PATH_OR_REFERENCE")
 @options.format_id
 @click.option("--reread", is_flag=True, help="Read the layer also where the config holds a signature read from it.")
+@click.option("--yaml", "as_yaml", is_flag=True, help="Print an ormbfile.yaml for the model.")
 @options.as_json
 @options.connection
-def command(target: str, format_id: str | None, reread: bool, as_json: bool, stores: Stores) -> None:
+def command(target: str, format_id: str | None, reread: bool, as_yaml: bool, as_json: bool, stores: Stores) -> None:
     """Show a model's format, framework, size, signature and layers.
 
     A path wins over a reference of the same spelling. Nothing is loaded, executed or stored; of a remote artifact only
@@ -26,20 +28,26 @@ def command(target: str, format_id: str | None, reread: bool, as_json: bool, sto
     Example:
       klever inspect ./resnet.onnx
       klever inspect --json harbor.example/vision/resnet:v1
+      klever inspect --yaml ./resnet.onnx > ormbfile.yaml
     """
+    if as_yaml and as_json:
+        raise click.UsageError("choose one of --yaml and --json")
     inspection = _inspect(target, format_id, reread, stores)
-    if as_json:
-        output.print_json(inspection)
+    if as_yaml:
+        click.echo(inspection.metadata.to_yaml(), nl=False)
+        output.print_notes(inspection.notes)
+    elif as_json:
+        output.print_json(inspection.to_json())
     else:
-        _print(target, inspection)
+        _print(target, inspection.to_json())
 
 
-def _inspect(target: str, format_id: str | None, reread: bool, stores: Stores) -> dict[str, Any]:
-    from klever.steps.inspect import inspect_artifact, inspect_path
+def _inspect(target: str, format_id: str | None, reread: bool, stores: Stores) -> Inspection:
+    from klever.steps.files import exists
 
     path = Path(target)
-    if path.exists() or target.startswith(("/", "./", "../", "~")):
-        return inspect_path(path, format_id=format_id).to_json()
+    if exists(path) or target.startswith(("/", "./", "../", "~")):
+        return inspect_path(path, format_id=format_id)
     from klever.steps.oci.reference import parse_reference
 
     try:
@@ -49,7 +57,7 @@ def _inspect(target: str, format_id: str | None, reread: bool, stores: Stores) -
             f"{target} is neither an existing path nor a reference", stage="recognise", next_step=error.cause
         ) from error
     try:
-        return inspect_artifact(reference, stores, format_id=format_id, reread=reread).to_json()
+        return inspect_artifact(reference, stores, format_id=format_id, reread=reread)
     except NotFoundError as error:
         if reference.host or reference.layout is not None:
             raise

@@ -1,8 +1,7 @@
 """Object headers: the messages that describe a group or a dataset (section IV.A)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from klever.steps.encodings.hdf5.storage import Cursor, Storage
 from klever.steps.errors import MalformedModelError
@@ -21,8 +20,7 @@ _V1_PREFIX_BYTES: Final = 16
 _V2_PREFIX_BYTES: Final = 4 + 1 + 1 + 16 + 4 + 8
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """One header message; ``shared`` says that its data is a reference to another place."""
 
     type: int

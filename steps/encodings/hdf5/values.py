@@ -1,9 +1,8 @@
 """Attributes and their values: dataspaces, datatypes and the elements they describe (section IV.A.2)."""
 
 import struct
-from dataclasses import dataclass
 from math import prod
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from klever.steps.encodings.hdf5.heaps import MAX_OBJECT_BYTES, GlobalHeaps
 from klever.steps.encodings.hdf5.storage import Cursor, Storage
@@ -20,8 +19,7 @@ _MAX_RANK: Final = 32
 _FLOAT_CODES: Final = {2: "e", 4: "f", 8: "d"}
 
 
-@dataclass(frozen=True)
-class Datatype:
+class Datatype(NamedTuple):
     """What is needed to decode an element of ``size`` bytes; ``flags`` are the class bit field."""
 
     kind: int
@@ -29,8 +27,7 @@ class Datatype:
     size: int
 
 
-@dataclass(frozen=True)
-class Attribute:
+class Attribute(NamedTuple):
     """A named value, not decoded yet; ``datatype`` is None where it is kept elsewhere in the file."""
 
     name: str

@@ -5,11 +5,11 @@ not read. The layout: ``org.apache.spark.ml.util.DefaultParamsWriter``, ``Pipeli
 and, for the RDD-based API, ``org.apache.spark.mllib.util.Saveable``.
 """
 
-import json
 import re
 from collections import Counter
 from typing import Any, Final
 
+from klever.steps.encodings.json import parse_json
 from klever.steps.errors import LimitExceededError, MalformedModelError, MissingFilesError, TruncatedModelError
 from klever.steps.files import ModelFiles, opened
 from klever.steps.formats.interface import Reading
@@ -111,10 +111,7 @@ def _read_stage(files: ModelFiles, directory: str) -> Stage:
         raise LimitExceededError(f"{path} is longer than {MAX_METADATA_BYTES >> 20} MiB")
     if not line.rstrip().endswith(b"}"):
         raise TruncatedModelError(f"{path} ends before its JSON does")
-    try:
-        metadata = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise MalformedModelError(f"{path} is not JSON") from error
+    metadata = parse_json(line, path)
     class_name = metadata.get("class") if isinstance(metadata, dict) else None
     if not isinstance(class_name, str) or not class_name:
         raise MalformedModelError(f"{path} does not name the class of its stage")

@@ -7,12 +7,12 @@ Every layout that `Symbol.load` of MXNet 1.9 upgrades is read: ``param`` and ``a
 What does not belong here: what an operator means.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
+from klever.steps.encodings.json import parse_json
 from klever.steps.errors import LimitExceededError, MalformedModelError
 
 #: The operator name of a node that is no operator: an argument, a weight or an auxiliary state.
@@ -96,15 +96,7 @@ def parse_graph(data: bytes) -> Graph:
     # Counted before they are parsed: a node takes ten times its length in memory.
     if data.count(b'"op"') > MAX_NODES:
         raise LimitExceededError(f"the graph has more than {MAX_NODES} nodes")
-    try:
-        document = json.loads(data, object_pairs_hook=_unique, parse_constant=_refuse)
-    except RecursionError:
-        raise LimitExceededError("the symbol file nests its JSON too deep") from None
-    except UnicodeDecodeError:
-        raise MalformedModelError("the symbol file is not UTF-8 text") from None
-    except ValueError as error:
-        raise MalformedModelError(f"the symbol file is not JSON: {error}") from None
-    return _graph(document, 0, _Budget())
+    return _graph(parse_json(data, "the symbol file", strict=True), 0, _Budget())
 
 
 class _Budget:
@@ -114,17 +106,6 @@ class _Budget:
 
     def __init__(self) -> None:
         self.left = MAX_NODES
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise MalformedModelError("the symbol file repeats a key within one JSON object")
-    return result
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise MalformedModelError(f"the symbol file holds {constant}, which is not JSON")
 
 
 def _graph(document: object, depth: int, budget: _Budget) -> Graph:

@@ -1,13 +1,13 @@
 """The signature of a Caffe2 model: the predict net's external blobs, given the shapes of what the init net fills."""
 
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final
 
+from klever.steps.encodings.json import parse_json
 from klever.steps.encodings.prototext import MAX_TEXT_BYTES, decode_prototext
-from klever.steps.errors import LimitExceededError, MalformedModelError, MissingFilesError
-from klever.steps.files import ModelFiles
+from klever.steps.errors import LimitExceededError, MalformedModelError, MissingFilesError, ModelError
+from klever.steps.files import ModelFiles, opened
 from klever.steps.formats.interface import Claim, Reading
 from klever.steps.formats.netdef.graph import Net, build_net, find_inputs, find_outputs, read_net
 from klever.steps.formats.netdef.inputs import Implied, imply_values
@@ -104,13 +104,11 @@ def _value_info(files: ModelFiles, claim: Claim) -> Mapping[str, Implied]:
     path = next((path for path in claim.files if path.endswith(".json")), None)
     if path is None or files.sizes[path] > _MAX_INFO_BYTES:
         return {}
-    source = files.open(path)
     try:
-        document = json.loads(source.read_at(0, source.size))
-    except (ValueError, RecursionError):
+        with opened(files, path) as source:
+            document = parse_json(source.read_at(0, source.size), path)
+    except ModelError:
         return {}
-    finally:
-        source.close()
     found: dict[str, Implied] = {}
     if isinstance(document, dict):
         for name, info in document.items():

@@ -1,10 +1,10 @@
 """Walk a JSON document in order, taking or passing over each value, without holding more than one."""
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Final
 
+from klever.steps.encodings.json import parse_json
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.formats.xgboost.window import MAX_VALUE_BYTES, Window
 
@@ -56,13 +56,11 @@ class JSONWalker:
         self.window.jump(1)
 
     def value(self) -> object:
-        """Return the value here; raises `LimitExceededError` for one that no header holds."""
+        """Return the value here; raises `LimitExceededError` for one that no header holds, `MalformedModelError`."""
         parts: list[bytes] = []
         self._pass(parts)
-        try:
-            return json.loads(b"".join(parts))
-        except (ValueError, RecursionError) as error:
-            raise MalformedModelError(f"the JSON is not well-formed before byte {self.window.position}") from error
+        found: object = parse_json(b"".join(parts), f"the value before byte {self.window.position}")
+        return found
 
     def skip(self) -> None:
         """Go past the value here."""

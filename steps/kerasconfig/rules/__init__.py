@@ -1,24 +1,21 @@
-"""How each layer of Keras changes shape and type: one table for all. Operations have theirs in `operations`."""
+"""How each layer of Keras changes shape and type: families of rules, each imported when a layer may be of it.
 
-from klever.steps.kerasconfig.rules import (
-    attention,
-    convolution,
-    core,
-    merging,
-    preprocessing,
-    recurrent,
-    reshaping,
-)
+Operations have theirs in `operations`.
+"""
+
+from importlib import import_module
+from typing import Final
+
 from klever.steps.kerasconfig.rules.rule import Rule
 
-LAYERS: dict[str, Rule] = {
-    **core.RULES,
-    **convolution.RULES,
-    **reshaping.RULES,
-    **recurrent.RULES,
-    **attention.RULES,
-    **merging.RULES,
-    **preprocessing.RULES,
-}
+#: The modules whose ``RULES`` are searched, those of the most frequent layers first; no class is in two of them.
+FAMILIES: Final = ("core", "convolution", "reshaping", "merging", "recurrent", "attention", "preprocessing")
 
-__all__ = ["LAYERS", "Rule"]
+
+def rule_for_layer(class_name: str) -> Rule | None:
+    """Return the rule of a layer's class, None where it is not known."""
+    for family in FAMILIES:
+        rules: dict[str, Rule] = import_module(f"{__name__}.{family}").RULES
+        if rule := rules.get(class_name):
+            return rule
+    return None

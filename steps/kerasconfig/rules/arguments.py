@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from klever.steps.kerasconfig.document import MAX_RANK, ConfigError, as_integer
-from klever.steps.kerasconfig.layer import Call, Layer, Spec
-from klever.steps.kerasconfig.rules.recorded import RECORDED, function_name
+from klever.steps.kerasconfig.layer import RECORDED, Call, Layer, Spec
+from klever.steps.kerasconfig.rules.recorded import function_name
 from klever.steps.model.shapes import UNKNOWN, normalise_axis
 
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

@@ -3,9 +3,8 @@
 from typing import Final
 
 from klever.steps.kerasconfig.document import MAX_RANK, ConfigError, as_integer
-from klever.steps.kerasconfig.layer import Call, Layer, Result, Spec
+from klever.steps.kerasconfig.layer import FUNCTION_LAYERS, Call, Layer, Result, Spec
 from klever.steps.kerasconfig.rules.arguments import axes_of, common_dtype, parameter, sizes_of
-from klever.steps.kerasconfig.rules.recorded import FUNCTION_LAYERS
 from klever.steps.model import shapes
 from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, normalise_axis
 

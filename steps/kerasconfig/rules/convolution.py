@@ -1,8 +1,7 @@
 """Convolution and pooling, and what else changes spatial dimensions: padding, cropping, upsampling."""
 
-from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from klever.steps.kerasconfig.document import ConfigError, as_integers
 from klever.steps.kerasconfig.layer import Call, Layer, Spec
@@ -10,8 +9,7 @@ from klever.steps.kerasconfig.rules.rule import Rule, known
 from klever.steps.model.shapes import UNKNOWN, add, slide
 
 
-@dataclass(frozen=True)
-class _Image:
+class _Image(NamedTuple):
     """A shape by its roles, whatever the data format."""
 
     batch: int

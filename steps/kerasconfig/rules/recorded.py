@@ -10,10 +10,6 @@ from typing import Any
 from klever.steps.kerasconfig.document import MAX_RANK, ConfigError, as_integers
 from klever.steps.kerasconfig.layer import Call, Layer, Spec, numpy_dtype
 
-#: Layers that are nodes of a graph, and all those that call functions of TensorFlow.
-RECORDED = "TensorFlowOpLayer"
-FUNCTION_LAYERS = frozenset({"TFOpLambda", "SlicingOpLambda", RECORDED})
-
 #: Operations of graphs under the names of the functions that make them.
 _NAMES = {"BatchMatMul": "matmul", "MatMul": "matmul", "Pack": "stack", "Select": "where", "StridedSlice": "getitem"}
 #: More inputs than any node of a real graph has.
