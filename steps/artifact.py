@@ -49,9 +49,14 @@ def find_manifest(store: Store, reference: Reference) -> StoredManifest:
     except NotFoundError as error:
         if reference.host:
             raise
-        place = "this machine's store" if reference.layout is None else f"the layout {reference.layout}"
-        listing = "klever models" if reference.layout is None else f"klever models oci:{reference.layout}"
-        raise NotFoundError(f"there is no {reference} in {place}", next_step=f"see {listing}") from error
+        raise no_such_artifact(reference) from error
+
+
+def no_such_artifact(reference: Reference) -> NotFoundError:
+    """Return the error for a reference that a layout does not hold: it names the place and where to look."""
+    place = "this machine's store" if reference.layout is None else f"the layout {reference.layout}"
+    listing = "klever models" if reference.layout is None else f"klever models oci:{reference.layout}"
+    return NotFoundError(f"there is no {reference} in {place}", next_step=f"see {listing}")
 
 
 def read_blob(store: Store, repository: str, descriptor: Descriptor, limit: int) -> bytes:

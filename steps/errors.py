@@ -41,12 +41,14 @@ class KleverError(Exception):
 
     exit_code: ClassVar[int] = 1
     temporary: ClassVar[bool] = False
+    #: The next step where the one who raises knows none that is closer to the case.
+    usual_step: ClassVar[str] = ""
 
     def __init__(self, cause: str, *, stage: str = "", next_step: str = "") -> None:
         super().__init__(cause)
         self.cause = cause
         self.stage = stage
-        self.next_step = next_step
+        self.next_step = next_step or self.usual_step
 
     def __str__(self) -> str:
         return f"{self.stage}: {self.cause}" if self.stage else self.cause
@@ -90,65 +92,97 @@ class MissingFilesError(ModelError):
 class MalformedModelError(ModelError):
     """The bytes break the format's definition."""
 
+    usual_step = "check that the file is whole, or save the model again with its framework"
+
 
 class TruncatedModelError(MalformedModelError):
     """The bytes end before the format's definition allows."""
+
+    usual_step = "get the whole file again"
 
 
 class UnsafeModelError(ModelError):
     """The file asks for something that reading must never do: run code, leave its directory, expand entities."""
 
+    usual_step = "do not load it, and ask whoever made it"
+
 
 class LimitExceededError(ModelError):
     """The file is larger, deeper or more repetitive than any real model; a defence, not a judgement of size."""
+
+    usual_step = "check that this is the file that you mean"
 
 
 class MetadataError(PermanentError):
     """An ormbfile.yaml or config blob does not say what it has to."""
 
+    usual_step = "correct it, or ask whoever wrote it"
+
 
 class InvalidReferenceError(PermanentError):
     """The text is not a reference, digest, tag or repository name."""
+
+    usual_step = "write the reference as [HOST[:PORT]/]NAME[:TAG][@DIGEST]"
 
 
 class ArchiveError(PermanentError):
     """A layer breaks the rules of an artifact's archive; nothing of it was published."""
 
+    usual_step = "do not use this artifact, and ask whoever published it"
+
 
 class ManifestError(PermanentError):
     """A manifest is not that of an ORMB artifact, or contradicts itself."""
+
+    usual_step = "check the reference, or ask whoever published it"
 
 
 class CorruptBlobError(PermanentError):
     """Bytes at rest in a store do not match their digest."""
 
+    usual_step = "publish or copy the artifact there again"
+
 
 class NotFoundError(PermanentError):
     """The store answers that there is no such tag, manifest, blob or repository."""
+
+    usual_step = "check the name; klever models lists what a store holds"
 
 
 class AlreadyExistsError(PermanentError):
     """The target exists and would have to be overwritten."""
 
+    usual_step = "choose another place"
+
 
 class UnauthorizedError(PermanentError):
     """The registry wants other credentials, or forbids this to these."""
+
+    usual_step = "log in with klever login"
 
 
 class RegistryRefusedError(PermanentError):
     """The registry answers that it will not do this, for a reason other than credentials or absence."""
 
+    usual_step = "check the address, or ask the registry's operator"
+
 
 class RegistryUnavailableError(TemporaryError):
     """The registry cannot be reached or answers 429 or 5xx, after the retries."""
+
+    usual_step = "try again later"
 
 
 class TransferError(TemporaryError):
     """A blob arrived short or with another digest, after the retries; nothing of it was published."""
 
+    usual_step = "try again"
+
 
 class StorageError(TemporaryError):
     """The local disk refuses: full, read-only, without permission, or locked by another process."""
+
+    usual_step = "make room or correct the permissions, then try again"
 
 
 @contextmanager

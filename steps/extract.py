@@ -4,7 +4,7 @@
 (Tensor(name='x', dtype='float32', shape=(-1, 3, 224, 224)),)
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from klever.steps.errors import at_stage
 from klever.steps.files import ModelFiles
@@ -13,8 +13,7 @@ from klever.steps.model.reconcile import reconcile
 from klever.steps.recognise import Model
 
 
-@dataclass(frozen=True)
-class Extraction:
+class Extraction(NamedTuple):
     """A model's metadata with its full signature, and what a person should know about how it came to be."""
 
     metadata: Metadata

@@ -179,7 +179,7 @@ class LocalFiles:
                 if entry.is_symlink():
                     raise MalformedModelError(
                         f"{entry.path} is a symbolic link, which an artifact cannot hold",
-                        next_step="replace the link by the file that it points to",
+                        next_step="replace links by what they point to, as cp -rL does",
                     )
                 if entry.is_dir():
                     pending.append(Path(entry.path))

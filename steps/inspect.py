@@ -1,8 +1,8 @@
 """Say what a model is: format, framework, size, signature; of a path or of an artifact in a store."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from klever.steps.errors import at_stage
 from klever.steps.extract import Extraction, extract
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from klever.steps.stores import Stores
 
 
-@dataclass(frozen=True)
-class Inspection:
+class Inspection(NamedTuple):
     """What is known of a model. ``size`` counts bytes: of the model's files, or of the packed model in a store."""
 
     metadata: Metadata

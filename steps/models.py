@@ -6,7 +6,15 @@ from dataclasses import replace
 from itertools import islice
 
 from klever.steps.artifact import StoredArtifact, load_artifact
-from klever.steps.errors import ManifestError, MetadataError, NotFoundError, at_stage
+from klever.steps.errors import (
+    ManifestError,
+    MetadataError,
+    NotFoundError,
+    PermanentError,
+    RegistryRefusedError,
+    UnauthorizedError,
+    at_stage,
+)
 from klever.steps.oci.reference import Reference
 from klever.steps.oci.store import Store
 from klever.steps.stores import Stores
@@ -48,6 +56,18 @@ def _repositories(store: Store, place: Reference, prefix: str) -> Iterator[str]:
         # The laptop's own store is made by the first publication; before that it is empty, not missing.
         if place.host or place.layout is not None:
             raise
+    except (UnauthorizedError, RegistryRefusedError):
+        # Many registries list their repositories for administrators only; one that is named needs no list.
+        if not _is_repository(store, prefix):
+            raise
+        yield prefix
+
+
+def _is_repository(store: Store, name: str) -> bool:
+    try:
+        return next(iter(store.tags(name)), None) is not None
+    except PermanentError:
+        return False
 
 
 def _load(store: Store, version: Reference) -> StoredArtifact | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from klever.steps.artifact import EXTRACTED_FROM
-from klever.steps.errors import StorageError, UnrecognisedFormatError, at_stage
+from klever.steps.errors import InvalidReferenceError, MetadataError, UnrecognisedFormatError, at_stage
 from klever.steps.extract import extract
 from klever.steps.files import LocalFiles
 from klever.steps.formats.interface import Claim
@@ -51,6 +51,12 @@ def publish(
     ``changes`` are fields of `Metadata` that the caller adds to what the author wrote. Nothing is visible under the
     reference before every blob is whole; a failure leaves at most blobs for garbage collection.
     """
+    if reference.digest:
+        raise InvalidReferenceError(
+            f"{reference} names a digest, which follows from what is published",
+            stage="push",
+            next_step="publish under a tag: NAME:TAG",
+        )
     model = recognise(path, format_id=format_id)
     extraction = extract(model)
     members = package_members(model.files, model.claim)
@@ -77,7 +83,7 @@ def publish(
             layer,
             {media.CREATED: str(metadata.created), EXTRACTED_FROM: layer.digest},
         )
-        descriptor = store.put_manifest(reference.repository, manifest, media.MANIFEST, tag=reference.tag)
+        descriptor = store.put_manifest(reference.repository, manifest, media.MANIFEST, tag=reference.new_tag)
     return Published(reference.pinned(descriptor.digest), descriptor, metadata, extraction.notes)
 
 
@@ -103,5 +109,7 @@ def _now() -> str:
     try:
         moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     except (ValueError, OverflowError, OSError):
-        raise StorageError("SOURCE_DATE_EPOCH is not a time in seconds", stage="pack") from None
+        raise MetadataError(
+            "SOURCE_DATE_EPOCH is not a time in seconds", stage="pack", next_step="correct the variable, or unset it"
+        ) from None
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

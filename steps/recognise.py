@@ -8,9 +8,8 @@ Content decides first, names second; what neither settles is an error that lists
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from klever.steps.errors import (
     AmbiguousFormatError,
@@ -37,8 +36,7 @@ _LITTER: Final = frozenset({".git", ".DS_Store", ".ipynb_checkpoints", "__pycach
 Files = TypeVar("Files", bound=ModelFiles, covariant=True)
 
 
-@dataclass(frozen=True)
-class Model(Generic[Files]):
+class Model(NamedTuple, Generic[Files]):
     """A recognised model: its files below ``model/``, its format, and what the author wrote, if anything."""
 
     files: Files

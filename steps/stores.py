@@ -19,7 +19,8 @@ STORE_FOLDER: Final = "store"
 def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
     """Return ``KLEVER_HOME``, by default the user data directory of this platform."""
     if home := environment.get(HOME_VARIABLE):
-        return Path(home)
+        # Service files and containers pass it without a shell that would expand ``~``.
+        return Path(home).expanduser()
     from platformdirs import user_data_path
 
     return user_data_path("klever", appauthor=False)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from corpus import SHARED
 
 # Fixtures of real registries, for every folder of tests.
 from registries import (  # noqa: F401
@@ -14,8 +15,6 @@ from registries import (  # noqa: F401
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-#: A larger corpus of models with oracles, where the checkout has one beside it.
-SHARED = ROOT.parent / "shared"
 
 
 @pytest.fixture(scope="session")

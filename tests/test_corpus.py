@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus import SHARED
 
 from klever.steps.errors import KleverError, ModelError
 from klever.steps.inspect import inspect_path
 
 pytestmark = pytest.mark.corpus
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 PACKAGES = sorted(path.parent for path in SHARED.glob("corpus/*/*/ormbfile.yaml"))
 SAMPLES = sorted(path.parent for path in SHARED.glob("samples/*/*/ormbfile.yaml"))
 GOOD = [package for package in PACKAGES if not package.name.startswith("bad_")]

@@ -18,4 +18,7 @@ def main() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from klever.api.cli.run import run
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    # At its exit the interpreter collects garbage among all objects; those frozen are not walked, only let go of.
+    gc.freeze()
+    sys.exit(code)

@@ -7,35 +7,28 @@ What does not belong here: limits on size, which each document has its own of an
 """
 
 import json
-from typing import Any, NoReturn
+from typing import Any
 
 from klever.steps.errors import LimitExceededError, MalformedModelError
+from klever.steps.model.strict import refuse_constant, refuse_repeats
 
 
 def parse_json(data: str | bytes, what: str, *, strict: bool = False) -> Any:
     """Return the value that ``data`` holds, as `json.loads` does.
 
     ``what`` names the document in errors. ``strict`` refuses what RFC 8259 does not have or leaves open but Python
-    lets pass: NaN and infinities (section 6), names that an object repeats (section 4). Raises
-    `MalformedModelError`, and `LimitExceededError` where the nesting is deeper than the interpreter can follow.
+    lets pass: names that an object repeats (section 4), NaN and infinities (section 6), encodings other than UTF-8
+    (section 8.1). Raises `MalformedModelError`, and `LimitExceededError` where the nesting is deeper than the
+    interpreter can follow.
     """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) < len(pairs):
-            raise MalformedModelError(f"{what} repeats a name within one JSON object")
-        return result
-
-    def refuse(constant: str) -> NoReturn:
-        raise MalformedModelError(f"{what} holds {constant}, which is not JSON")
-
     try:
         if strict:
-            return json.loads(data, object_pairs_hook=unique, parse_constant=refuse)
+            data = data if isinstance(data, str) else data.decode()
+            return json.loads(data, object_pairs_hook=refuse_repeats, parse_constant=refuse_constant)
         return json.loads(data)
     except RecursionError:
         raise LimitExceededError(f"{what} nests its JSON too deep") from None
     except UnicodeDecodeError:
         raise MalformedModelError(f"{what} is not UTF-8 text") from None
     except ValueError as error:
-        raise MalformedModelError(f"{what} is not JSON: {error}") from None
+        raise MalformedModelError(f"{what} is not proper JSON: {error}") from None

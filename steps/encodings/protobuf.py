@@ -22,8 +22,8 @@ from klever.steps.files import Source
 
 #: The C++ and Java parsers refuse messages nested deeper than this.
 MAX_DEPTH: Final = 100
-#: Fields read in one file, all depths together; a graph of a million nodes stays below it.
-MAX_FIELDS: Final = 20_000_000
+#: Fields of large messages read in one file, all depths together; a graph of a million nodes stays below it.
+MAX_FIELDS: Final = 5_000_000
 #: The longest text or bytes field that is taken into memory as one value, in bytes.
 MAX_VALUE_BYTES: Final = 256 << 20
 

@@ -10,9 +10,13 @@ Sources: ``torch/csrc/jit/serialization/export_module.cpp``, ``torch/serializati
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from klever.steps.encodings.pickle import Global, Object, Persistent, Value
+from klever.steps.encodings.zip import ZipArchive
+
+if TYPE_CHECKING:
+    from klever.steps.files import Source
 
 
 class Container(Enum):
@@ -22,6 +26,11 @@ class Container(Enum):
     PICKLE = "a pickle written by torch.save"
     PACKAGE = "a torch.package archive"
     EXPORTED = "an exported program (torch.export.save)"
+
+
+def open_container(source: "Source") -> ZipArchive:
+    """Open an archive as PyTorch does, which writes no CRCs after ``torch.serialization.set_crc32_options(False)``."""
+    return ZipArchive(source, crc_optional=True)
 
 
 def recognise(names: Iterable[str]) -> tuple[Container, str] | None:

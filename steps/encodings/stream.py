@@ -5,11 +5,13 @@ What is skipped is not read, so that weights cost nothing. What does not belong 
 
 from typing import TYPE_CHECKING, Final
 
-from klever.steps.errors import TruncatedModelError
+from klever.steps.errors import LimitExceededError, TruncatedModelError
 
 if TYPE_CHECKING:
     from klever.steps.files import Source
 
+#: Old pickles hold an array's bytes in one line of text; a hole in a file is a line without end.
+MAX_LINE_BYTES: Final = 256 << 20
 _BUFFER_BYTES: Final = 64 << 10
 
 
@@ -57,10 +59,15 @@ class Stream:
             self._base, self._buffer, self._at = self.position + length, b"", 0
 
     def line(self, limit: int) -> bytes | int:
-        """Return the bytes up to the next newline, which is consumed, or only their count above ``limit``."""
+        """Return the bytes up to the next newline, which is consumed, or only their count above ``limit``.
+
+        Raises `LimitExceededError` above `MAX_LINE_BYTES`, `TruncatedModelError` where there is no newline.
+        """
         start = self.position
         parts: list[bytes] = []
         while (end := self._buffer.find(b"\n", self._at)) < 0:
+            if self.position - start > MAX_LINE_BYTES:
+                raise LimitExceededError(f"a line of the file is longer than {MAX_LINE_BYTES} bytes")
             rest = self._buffer[self._at :]
             if self.position - start <= limit:
                 parts.append(rest)

@@ -7,9 +7,8 @@ What does not belong here: what a graph's nodes mean, and the files that hold gr
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from klever.steps.encodings.protobuf import Message, decode, fields, signed, text
 from klever.steps.errors import LimitExceededError, MalformedModelError
@@ -107,8 +106,7 @@ def read_shape(part: Part) -> Shape:
     return _decode_shape(part if isinstance(part, bytes) else part.bytes(_ATTRIBUTE_BYTES))
 
 
-@dataclass(frozen=True)
-class Constant:
+class Constant(NamedTuple):
     """A TensorProto: its DataType, its shape, and its elements where they are few and numbers."""
 
     dtype: int
@@ -354,8 +352,7 @@ def _function_name(data: bytes) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Function:
+class Function(NamedTuple):
     """A FunctionDef: arguments, results and body, all in order."""
 
     name: str

@@ -78,11 +78,13 @@ class ZipArchive:
     """The members of a ZIP archive over a `Source`, which stays the caller's to close.
 
     Raises `TruncatedModelError` where the archive's end is missing, `MalformedModelError` where its parts
-    contradict each other, `LimitExceededError` beyond `MAX_MEMBERS` or `MAX_DIRECTORY_BYTES`.
+    contradict each other, `LimitExceededError` beyond `MAX_MEMBERS` or `MAX_DIRECTORY_BYTES`. Where
+    ``crc_optional``, a CRC of zero means that the writer computed none.
     """
 
-    def __init__(self, source: "Source") -> None:
+    def __init__(self, source: "Source", *, crc_optional: bool = False) -> None:
         self._source = _ReadAhead(source)
+        self._crc_optional = crc_optional
         self._left = MAX_READ_BYTES
         #: Members by name, in the directory's order.
         self.names: Mapping[str, Member] = MappingProxyType(_read_directory(self._source))
@@ -102,7 +104,8 @@ class ZipArchive:
         data = self._stored_bytes(member)
         if member.method == _DEFLATED:
             data = _inflate(member, data)
-        if zlib.crc32(data) != member.crc32:
+        is_checked = member.crc32 != 0 or not self._crc_optional
+        if is_checked and zlib.crc32(data) != member.crc32:
             raise MalformedModelError(f"{name} in the archive does not match its CRC-32")
         return data
 

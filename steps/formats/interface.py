@@ -1,10 +1,10 @@
 """What every format's module provides: one `Format` named ``FORMAT``."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from klever.steps.files import ModelFiles
 from klever.steps.model.signature import NamedSignature, Signature
@@ -40,6 +40,30 @@ class Claim:
     competing: tuple[str, ...] = ()
     #: Path to the name that the package must give it, where an old client would not find it by its own.
     rename: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_one(cls, evidence: Evidence, candidates: Sequence[str], rename: Mapping[str, str] | None = None) -> Self:
+        """Claim the first of ``candidates``, of which a model is exactly one file; the others compete with it."""
+        first, *others = candidates
+        return cls(evidence, (first,), competing=tuple(candidates) if others else (), rename=rename or {})
+
+
+def outermost(paths: Sequence[str]) -> list[str]:
+    """Return the paths that lie nearest to the model's root."""
+    depth = min((path.count("/") for path in paths), default=0)
+    return [path for path in paths if path.count("/") == depth]
+
+
+def renamed(path: str, suffix: str, taken: Container[str] = ()) -> dict[str, str]:
+    """Return ``path`` with the name that ends in ``suffix`` in the place of its own suffix; nothing where it does.
+
+    Where that name is ``taken`` by another file, the suffix is put behind the whole name.
+    """
+    if path.endswith(suffix):
+        return {}
+    folder, slash, name = path.rpartition("/")
+    short = f"{folder}{slash}{name.rpartition('.')[0] or name}{suffix}"
+    return {path: f"{path}{suffix}" if short in taken else short}
 
 
 @dataclass(frozen=True)

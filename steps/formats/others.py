@@ -1,6 +1,6 @@
 """Others: any files at all, when the author says so; nothing is claimed and nothing is read."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from klever.steps.formats.interface import Claim, Format, Precedence, Reading
 from klever.steps.model.signature import Signature
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 class Others(Format):
     """Files of no known format, kept as they are."""
 
-    id: ClassVar[str] = "Others"
-    framework: ClassVar[str] = "Others"
-    needs: ClassVar[str] = "anything"
-    precedence: ClassVar[Precedence] = Precedence.FALLBACK
-    unreadable: ClassVar[str] = "no reader knows the format"
+    id = "Others"
+    framework = "Others"
+    needs = "anything"
+    precedence = Precedence.FALLBACK
+    unreadable = "no reader knows the format"
 
     def claim(self, files: "ModelFiles") -> Claim | None:
         """Claim nothing: that a model is of no format is for its author to say."""

@@ -31,7 +31,9 @@ _FOREIGN: Final = (
 _ULTRALYTICS_FACTS: Final = ("description", "task", "batch", "imgsz", "stride", "version")
 
 
-class _TensorRT(Format):
+class TensorRT(Format):
+    """A serialised TensorRT engine."""
+
     id = "TensorRT"
     framework = "TensorRT"
     needs = "one *.plan or *.engine"
@@ -41,21 +43,19 @@ class _TensorRT(Format):
     )
 
     def claim(self, files: ModelFiles) -> Claim | None:
+        """Claim engines by their tag, or by name what is no file of another kind."""
         paths = [path for path in files.sizes if _is_in_place(path)]
         proven = [path for path in paths if _is_engine(files.head(path))]
         likely = [path for path in paths if path.endswith(_SUFFIXES) and not files.head(path).startswith(_FOREIGN)]
         found = proven or likely
         if not found:
             return None
-        renamed = {path: f"{path.removesuffix('.trt')}.plan" for path in found[:1] if not path.endswith(_SUFFIXES)}
-        return Claim(
-            evidence=Evidence.CONTENT if proven else Evidence.NAME,
-            files=(found[0],),
-            competing=tuple(found) if len(found) > 1 else (),
-            rename=renamed,
-        )
+        first = found[0]
+        rename = {} if first.endswith(_SUFFIXES) else {first: f"{first.removesuffix('.trt')}.plan"}
+        return Claim.of_one(Evidence.CONTENT if proven else Evidence.NAME, found, rename)
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
+        """Return what Ultralytics wrote before the engine; the engine itself tells nothing."""
         del author
         (path,) = claim.files
         head = files.head(path)
@@ -93,4 +93,4 @@ def _facts(head: bytes) -> dict[str, Any]:
     return {key: metadata[key] for key in _ULTRALYTICS_FACTS if isinstance(metadata.get(key), str | int | list)}
 
 
-FORMAT = _TensorRT()
+FORMAT = TensorRT()

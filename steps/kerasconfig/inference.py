@@ -7,7 +7,8 @@ from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.kerasconfig.document import MAX_DIMENSION, MAX_RANK, ConfigError, as_shape
 from klever.steps.kerasconfig.graph import Graph, Reference, read_graph, references, resolve
 from klever.steps.kerasconfig.layer import FUNCTION_LAYERS, RECORDED, Call, Layer, Spec, numpy_dtype, printable, tensors
-from klever.steps.kerasconfig.rules import Rule, rule_for_layer
+from klever.steps.kerasconfig.rules import rule_for_layer
+from klever.steps.kerasconfig.rules.rule import Rule
 from klever.steps.model.shapes import ShapeMismatchError, merge
 
 #: Models are nested a few levels deep.

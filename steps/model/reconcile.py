@@ -5,14 +5,13 @@ wins and the difference is told.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from klever.steps.model.shapes import UNKNOWN, Shape
 from klever.steps.model.signature import Signature, Tensor
 
 
-@dataclass(frozen=True)
-class Reconciled:
+class Reconciled(NamedTuple):
     """The one signature, and a sentence for each place where the author's was overruled."""
 
     signature: Signature

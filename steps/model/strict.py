@@ -26,7 +26,11 @@ def parse_json(data: bytes, *, max_nodes: int | None = None) -> Any:
     try:
         text = data.decode()
         document = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite, parse_int=_integer
+            text,
+            object_pairs_hook=refuse_repeats,
+            parse_constant=refuse_constant,
+            parse_float=_finite,
+            parse_int=_integer,
         )
         if _SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode()
@@ -60,7 +64,8 @@ def _children(value: Any) -> Any:
     return value if isinstance(value, list) else ()
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object, as the hook of that name of `json.loads`; raises `ValueError` where it repeats a key."""
     document = dict(pairs)
     if len(document) != len(pairs):
         last = {key: place for place, (key, _) in enumerate(pairs)}
@@ -69,7 +74,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _no_number(text: str) -> object:
+def refuse_constant(text: str) -> object:
+    """Raise `ValueError` for NaN and infinities, which Python's parser lets pass."""
     raise ValueError(f"holds {text}, which is no number of JSON")
 
 

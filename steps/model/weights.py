@@ -1,14 +1,39 @@
-"""What models of bare weights have in common: modules, told by the names of tensors.
+"""What models of bare weights have in common: tensors by name, in one file or several, and the modules they tell of.
 
 What does not belong here: the layout of any file.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import Any, Final
+
+from klever.steps.errors import MalformedModelError
+
+#: Name to the type, in the format's own words, and the sizes.
+Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
 
 #: More kinds of modules than any network has; names beyond are of a file that has none.
 _MAX_KINDS: Final = 1000
+
+
+def join_shards(shards: Iterable[Tensors]) -> Tensors:
+    """Return the tensors of all shards; raises `MalformedModelError` where two hold one of the same name."""
+    joined: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for tensors in shards:
+        if repeated := next((name for name in tensors if name in joined), None):
+            raise MalformedModelError(f"two shards hold the tensor {repeated[:100]!r}")
+        joined.update(tensors)
+    return joined
+
+
+def describe_tensors(tensors: Tensors) -> dict[str, Any]:
+    """Return the facts that any such model has: how many tensors and parameters, how many tensors of each type."""
+    return {
+        "tensors": len(tensors),
+        "parameters": sum(prod(sizes) for _, sizes in tensors.values()),
+        "dtypes": dict(sorted(Counter(dtype for dtype, _ in tensors.values()).items())),
+    }
 
 
 def count_modules(tensors: Iterable[str]) -> dict[str, int]:

@@ -31,6 +31,7 @@ _MAX_TOKEN_ANSWER: Final = 1 << 20
 _MAX_TOKENS: Final = 1000
 
 _NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_RUN: Final = re.compile(_NAME, re.ASCII)
 _PARAMETER: Final = re.compile(rf'({_NAME})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', re.ASCII)
 _SCHEME: Final = re.compile(rf"({_NAME})(?:[ \t]+|(?=,)|$)", re.ASCII)
 _TOKEN68: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*(?=[ \t]*(?:,|$))", re.ASCII)
@@ -64,7 +65,9 @@ def parse_challenges(values: Iterable[str]) -> list[Challenge]:
                 if not _PARAMETER.match(value, position) and (match := _TOKEN68.match(value, position)):
                     position = match.end()
             else:
-                position += 1
+                # No part of a name begins a challenge either.
+                run = _RUN.match(value, position)
+                position = run.end() if run else position + 1
     return challenges
 
 

@@ -5,7 +5,6 @@ Sources: OCI distribution specification 1.1, "Pulling blobs"; RFC 9110, section 
 
 import re
 import threading
-import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -26,8 +25,6 @@ _WHOLE_BYTES: Final = 4 << 20
 _AHEAD_BYTES: Final = 16 << 10
 #: The largest range that is kept for the next read, in bytes.
 _KEPT_BYTES: Final = 1 << 20
-#: Slower than any line that a model is fetched over.
-_SLOWEST_BYTES_PER_SECOND: Final = 1 << 10
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII | re.IGNORECASE)
 
 
@@ -39,31 +36,16 @@ class _BrokenError(Exception):
         self.cause = cause
 
 
-class _Pace:
-    """Reads that give up on a server which keeps a connection alive with a trickle; other waiting does not count."""
-
-    def __init__(self, patience_seconds: float) -> None:
-        self._patience = patience_seconds
-        self._waited = 0.0
-        self._got = 0
-
-    def read(self, response: Response, limit: int) -> bytes:
-        """Return what the connection has next, ``limit`` bytes at most; raises `_BrokenError`."""
-        begin = time.monotonic()
-        try:
-            # One system call a read: what has arrived when the connection breaks is not lost.
-            chunk = response.read1(limit, decode_content=False)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _BrokenError(network_reason(error)) from None
-        if not chunk:
-            raise _BrokenError("the connection was closed")
-        self._waited += time.monotonic() - begin
-        self._got += len(chunk)
-        if self._waited > self._patience:
-            if self._got < _SLOWEST_BYTES_PER_SECOND * self._waited:
-                raise _BrokenError("the server sends next to nothing")
-            self._waited, self._got = 0.0, 0
-        return chunk
+def _next_chunk(response: Response, limit: int) -> bytes:
+    """Return what the connection has next, ``limit`` bytes at most; raises `_BrokenError`."""
+    try:
+        # One system call a read: what has arrived when the connection breaks is not lost.
+        chunk = response.read1(limit, decode_content=False)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise _BrokenError(network_reason(error)) from None
+    if not chunk:
+        raise _BrokenError("the connection was closed")
+    return chunk
 
 
 class Download:
@@ -134,9 +116,8 @@ class Download:
         )
         try:
             skip = self._begin(response, start)
-            pace = _Pace(self._session.transport.timeouts.read)
             while start < self._blob.size:
-                chunk = pace.read(response, min(CHUNK_BYTES, skip + self._blob.size - start))
+                chunk = _next_chunk(response, min(CHUNK_BYTES, skip + self._blob.size - start))
                 if skip:
                     dropped = min(skip, len(chunk))
                     skip -= dropped

@@ -24,6 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.wait import wait_for_read
 
 from klever.steps.errors import KleverError, RegistryRefusedError, RegistryUnavailableError
+from klever.steps.oci.pace import PacedResponse, TrickleError
 from klever.steps.oci.trust import Origin, clean_url, is_inside
 
 Response = urllib3.BaseHTTPResponse
@@ -110,6 +111,7 @@ class _PatientSend(HTTPConnection):
     Without the latter a server that refuses an upload early and closes leaves a broken pipe instead of its reason.
     """
 
+    response_class = PacedResponse
     send_timeout: float | None = None
 
     def send(self, data: Any) -> None:
@@ -346,7 +348,7 @@ def raise_for_network(error: Exception, origin: Origin) -> NoReturn:
     if isinstance(cause, ssl.SSLCertVerificationError):
         failure = RegistryRefusedError(
             f"the certificate of {origin} cannot be verified: {cause.verify_message}",
-            next_step="name the authority's certificate with SSL_CERT_FILE, or use --insecure for a test",
+            next_step="name its authority's certificate with --ca-file or SSL_CERT_FILE, or use --insecure for a test",
         )
     elif cause is not None and cause.reason in _NOT_TLS:
         failure = RegistryRefusedError(
@@ -365,6 +367,7 @@ def network_reason(error: BaseException) -> str:
     for kind, words in (
         (exceptions.NameResolutionError, "the name cannot be resolved"),
         (exceptions.ProxyError, "the proxy does not answer"),
+        (TrickleError, "the server sends next to nothing"),
         (exceptions.IncompleteRead, "the answer is shorter than announced"),
         (exceptions.ReadTimeoutError, "no answer in time"),
     ):

@@ -1,20 +1,21 @@
 """The index of an image layout: which manifests it names, and under what names.
 
 A name is ``repository:tag``, or the tag alone for layouts of other tools, in the annotation that image specification
-1.1 gives for it (``annotations.md``); an entry without it is reached by its digest. What other tools wrote, entries,
-fields and annotations, survives every change. What does not belong here: files.
+1.1 gives for it (``annotations.md``); an entry without it is reached by its digest, and by ``latest`` where it is the
+only one. What other tools wrote, entries, fields and annotations, survives every change. What does not belong here: files.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final, Self
 
 from klever.steps.errors import InvalidReferenceError, ManifestError
 from klever.steps.oci import media
 from klever.steps.oci.descriptor import Descriptor, Digest
 from klever.steps.oci.manifest import load_document
-from klever.steps.oci.reference import parse_tag
+from klever.steps.oci.reference import DEFAULT_TAG, parse_tag
 
 #: Some 200,000 entries.
 MAX_INDEX_BYTES: Final = 64 << 20
@@ -77,7 +78,13 @@ class LayoutIndex:
                 entry.tag == tag if tag is not None else entry.descriptor.digest == digest
             ):
                 return entry
-        return None
+        return self.unnamed if not repository and tag == DEFAULT_TAG else None
+
+    @property
+    def unnamed(self) -> Entry | None:
+        """The only entry, if it has no name at all: what skopeo writes to ``oci:DIRECTORY``."""
+        first = list(islice(self, 2))
+        return first[0] if len(first) == 1 and not first[0].repository and first[0].tag is None else None
 
     def add(self, repository: str, tag: str | None, descriptor: Descriptor) -> Self:
         """Put a manifest under a name, in the place of what had the name before."""

@@ -13,7 +13,7 @@ not belong here: what a manifest means (see `klever.steps.oci.manifest`), a regi
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -22,12 +22,13 @@ from typing import BinaryIO, Final
 from klever.steps.errors import (
     AlreadyExistsError,
     CorruptBlobError,
+    MalformedModelError,
     ManifestError,
     NotFoundError,
     StorageError,
     TransferError,
 )
-from klever.steps.files import Source
+from klever.steps.files import FileSource, Source
 from klever.steps.oci import garbage, media
 from klever.steps.oci.blobs import BlobDirectory
 from klever.steps.oci.descriptor import Descriptor, Digest, parse_digest
@@ -44,7 +45,7 @@ from klever.steps.oci.manifest import (
     load_document,
     subject_of,
 )
-from klever.steps.oci.reference import parse_repository, parse_tag
+from klever.steps.oci.reference import DEFAULT_TAG, parse_repository, parse_tag
 from klever.steps.oci.store import Progress, StoredManifest, no_progress
 
 _LAYOUT_FILE: Final = "oci-layout"
@@ -93,10 +94,11 @@ class LayoutStore:
 
     def tags(self, repository: str) -> Iterator[str]:
         """Yield a repository's tags in lexical order; raises `NotFoundError` where there is no such repository."""
-        entries = [entry for entry in self.read_index() if entry.repository == repository]
+        index = self.read_index()
+        entries = [entry for entry in index if entry.repository == repository]
         if not entries:
             raise NotFoundError(f"the layout {self.directory} holds no repository {repository!r}")
-        yield from sorted({entry.tag for entry in entries if entry.tag})
+        yield from (DEFAULT_TAG,) if index.unnamed else sorted({entry.tag for entry in entries if entry.tag})
 
     def repositories(self, prefix: str = "") -> Iterator[str]:
         """Yield the names of repositories that begin with ``prefix``, in lexical order.
@@ -125,12 +127,15 @@ class LayoutStore:
         try:
             if not (self.directory / _LAYOUT_FILE).exists():
                 raise NotFoundError(f"{self.directory} is not an OCI image layout: it has no file {_LAYOUT_FILE}")
-            with path.open("rb") as file:
-                return LayoutIndex.parse(file.read(MAX_INDEX_BYTES + 1))
-        except FileNotFoundError:
-            return LayoutIndex.empty()
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        try:
+            with closing(FileSource(path)) as file:
+                return LayoutIndex.parse(file.read_at(0, MAX_INDEX_BYTES + 1))
+        except NotFoundError:
+            return LayoutIndex.empty()
+        except MalformedModelError:
+            raise ManifestError(f"{path} is not a regular file") from None
 
     # Writing.
 
@@ -255,8 +260,11 @@ class LayoutStore:
 
     def _find_nested(self, index: LayoutIndex, repository: str, digest: Digest) -> Entry | None:
         """Look for a manifest of an image for several platforms."""
+        seen: set[Digest] = set()
         for entry in index:
-            if entry.repository == repository and entry.descriptor.media_type in (media.INDEX, media.DOCKER_INDEX):
+            is_new = entry.repository == repository and entry.descriptor.digest not in seen
+            if is_new and entry.descriptor.media_type in (media.INDEX, media.DOCKER_INDEX):
+                seen.add(entry.descriptor.digest)
                 document = load_document(self._manifest_bytes(entry.descriptor), "the index")
                 for child in children_of(document) if is_index(document) else ():
                     if child.digest == digest:

@@ -54,6 +54,11 @@ class Reference:
         """The digest where there is one, which decides, else the tag."""
         return self.digest or self.tag or DEFAULT_TAG
 
+    @property
+    def new_tag(self) -> str | None:
+        """The tag that writing here gives: ``latest`` where none is named; None where only a digest is."""
+        return self.tag or (None if self.digest else DEFAULT_TAG)
+
     def pinned(self, digest: Digest) -> Self:
         """Return this reference bound to ``digest``, which no later move of the tag changes."""
         return replace(self, digest=digest)

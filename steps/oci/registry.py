@@ -54,7 +54,7 @@ _MAX_PAGE_BYTES: Final = 16 << 20
 _PAGE: Final = 1000
 #: Pages of a listing; a registry that links on for ever is not followed for ever.
 _MAX_PAGES: Final = 10_000
-_NEXT: Final = re.compile(r'<([^<>\s]{1,8192})>\s*;[^,]*?\brel\s*=\s*"?next"?', re.ASCII | re.IGNORECASE)
+_NEXT: Final = re.compile(r'<([^<>\s]{1,8192})>\s*;[^,<]*?\brel\s*=\s*"?next"?', re.ASCII | re.IGNORECASE)
 #: The tag under which referrers are listed where a registry has no API for them ("Referrers Tag Schema").
 _REFERRERS_TAG: Final = re.compile(r"(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{64})", re.ASCII)
 _REFERRERS_TRIES: Final = 3
@@ -223,9 +223,11 @@ class RegistryStore:
                 f"/v2/_catalog?n={_PAGE}", Access("", frozenset([CATALOG_SCOPE])), "repositories", about
             )
         except (UnauthorizedError, NotFoundError, RegistryRefusedError) as error:
-            next_step = (
-                "name the repository; many registries list repositories for administrators only, or in their web page"
-            )
+            if isinstance(error, RegistryRefusedError) and error.next_step != error.usual_step:
+                raise
+            next_step = "name the repository: many registries list them for administrators only, or in their web page"
+            if isinstance(error, UnauthorizedError):
+                next_step = f"{error.next_step}; or {next_step}"
             kind = UnauthorizedError if isinstance(error, UnauthorizedError) else RegistryRefusedError
             raise kind(error.cause, next_step=next_step) from None
         yield from sorted(name for name in names if name.startswith(prefix) and _is_repository(name))
@@ -241,9 +243,11 @@ class RegistryStore:
             "DELETE",
             f"/v2/{_repository(repository)}/manifests/{reference}",
             Access.to(repository, "delete", "pull", "push"),
-            accept=(200, 202, 204, 400, 405),
+            accept=(200, 202, 204, 400, 404, 405),
             about=f"the removal of {self._about(repository, reference)}",
         )
+        if response.status == 404:
+            raise self._session.error(404, self._session.read_error(response), self._about(repository, reference))
         if response.status in (400, 405):
             said = self._session.read_error(response)
             words = f" ({said})" if str(said) else ""
@@ -379,7 +383,11 @@ def check_login(
         timeouts=timeouts,
         retry=retry,
     ) as store:
-        store.ping()
+        try:
+            store.ping()
+        except UnauthorizedError as error:
+            error.next_step = "check the user and the password"
+            raise
 
 
 def _finder(credentials: Credentials | Find | None) -> Find:

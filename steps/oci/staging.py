@@ -102,6 +102,16 @@ def _check_target(target: Path, *, force: bool) -> None:
         raise AlreadyExistsError(
             f"{target} exists and is not empty", next_step="choose another directory, or force its replacement"
         )
+    if any(target.iterdir()) and any(place.is_relative_to(target.resolve()) for place in _inhabited()):
+        raise AlreadyExistsError(
+            f"{target} is or holds the working directory or the home directory, and is not replaced",
+            next_step="choose another directory",
+        )
+
+
+def _inhabited() -> tuple[Path, ...]:
+    """Return the directories that no one means to lose with all that is in them."""
+    return Path.cwd().resolve(), Path("~").expanduser().resolve()
 
 
 def _publish(staging: Path, target: Path, *, force: bool) -> None:

@@ -6,6 +6,8 @@ tokens and headers (`klever.steps.oci.auth`).
 """
 
 import ipaddress
+import re
+import socket
 from collections.abc import Collection
 from typing import Final, NamedTuple, Self
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
@@ -13,6 +15,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 from klever.steps.errors import RegistryRefusedError, UnauthorizedError
 
 _PORTS: Final = {"http": 80, "https": 443}
+#: Numbers joined by dots, in any of the bases of C.
+_SHORT_ADDRESS: Final = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+)){0,3}", re.ASCII)
 _MAX_URL: Final = 16_384
 
 #: Second-level names under which anyone can register below a country's domain, so they are no common owner.
@@ -113,9 +117,8 @@ def is_inside(host: str) -> bool:
     """Say whether a host, as written, is this machine or its own link: what no remote server has reason to name."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
+    address = _address(host)
+    if address is None:
         return False
     mapped = getattr(address, "ipv4_mapped", None) or address
     return bool(mapped.is_loopback or mapped.is_link_local or mapped.is_unspecified)
@@ -135,11 +138,19 @@ def _same_owner(registry: str, realm: str) -> bool:
 
 
 def _is_address(host: str) -> bool:
+    return _address(host) is not None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host is, also in the short forms that resolvers take: ``127.1``, ``0x7f000001``."""
     try:
-        ipaddress.ip_address(host.partition("%")[0])
+        return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return False
-    return True
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host)) if _SHORT_ADDRESS.fullmatch(host) else None
+    except OSError:
+        return None
 
 
 def _split(url: str) -> SplitResult:

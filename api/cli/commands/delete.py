@@ -3,7 +3,7 @@
 import click
 
 from klever.api.cli import options, output
-from klever.steps.errors import at_stage
+from klever.steps.errors import NotFoundError, at_stage
 from klever.steps.stores import Stores
 
 
@@ -21,6 +21,7 @@ def command(references: tuple[str, ...], as_json: bool, stores: Stores) -> None:
       klever delete vision/resnet:v1
       klever delete vision/resnet@sha256:4f1c...
     """
+    from klever.steps.artifact import no_such_artifact
     from klever.steps.oci.reference import parse_reference
 
     parsed = []
@@ -31,7 +32,12 @@ def command(references: tuple[str, ...], as_json: bool, stores: Stores) -> None:
         parsed.append(reference)
     with at_stage("delete"):
         for reference in parsed:
-            stores.open(reference).delete(reference.repository, reference.version)
+            try:
+                stores.open(reference).delete(reference.repository, reference.version)
+            except NotFoundError as error:
+                if reference.host:
+                    raise
+                raise no_such_artifact(reference) from error
     if as_json:
         output.print_json({"deleted": list(references)})
         return

@@ -42,6 +42,10 @@ def command(layout: Path | None, older_than: float, check: bool, as_json: bool) 
     from klever.steps.oci.layout import LayoutStore
 
     store = LayoutStore(layout or home_directory() / STORE_FOLDER)
+    if layout is None and not store.directory.exists():
+        # The first publication makes it.
+        output.print_json({"faults": []} if check else {"blobs": 0, "files": 0, "bytes": 0}) if as_json else click.echo("this machine's store is empty")
+        return
     if check:
         with at_stage("check"):
             faults = list(store.check())

@@ -54,7 +54,7 @@ def _inspect(target: str, format_id: str | None, reread: bool, stores: Stores) -
         reference = parse_reference(target)
     except InvalidReferenceError as error:
         raise NotFoundError(
-            f"{target} is neither an existing path nor a reference", stage="recognise", next_step=error.cause
+            f"{target} is neither an existing path nor a reference", stage="recognise", next_step=error.next_step
         ) from error
     try:
         return inspect_artifact(reference, stores, format_id=format_id, reread=reread)

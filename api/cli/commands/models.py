@@ -29,7 +29,8 @@ def command(prefix: str, as_json: bool, stores: Stores) -> None:
         return
     rows = [_row(artifact) for artifact in artifacts]
     if not rows:
-        click.echo("no models yet; see klever publish --help", err=True)
+        found = f"no models below {output.visible(prefix)}" if prefix else "no models yet"
+        click.echo(f"{found}; see klever publish --help", err=True)
         return
     output.print_table(("REFERENCE", "FORMAT", "SIZE", "CREATED", "SIGNATURE"), rows)
 

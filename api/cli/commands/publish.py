@@ -13,7 +13,7 @@ from klever.steps.stores import Stores
 
 
 @click.command("publish")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path))
 @click.argument("reference")
 @options.format_id
 @click.option("--framework", help="Override the framework of the format.")
@@ -92,6 +92,8 @@ def _changes(flags: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in _pairs("--metric", flags["metrics"]):
             group, dot, short = name.partition(".")
             group, short = (group, short) if dot else ("training", name)
+            if not group or not short:
+                raise click.BadParameter(f"got {name!r}, expected [GROUP.]NAME=VALUE", param_hint="--metric")
             groups[group] = (*groups.get(group, ()), NamedValue(name=short, value=value))
         changes["metrics"] = groups
     for name in ("training", "dataset"):

@@ -5,12 +5,11 @@ Recognition only; the reader is imported when a model is read. The message defin
 
 import re
 from enum import Enum, auto
-from pathlib import PurePosixPath
 from typing import Final
 
 from klever.steps.encodings.wire import decode_head
 from klever.steps.files import HEAD_BYTES, ModelFiles
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading, renamed
 from klever.steps.model.signature import Signature
 
 _WEIGHTS_NEEDED: Final = "one *.caffemodel"
@@ -111,8 +110,8 @@ class CaffeModel(Format):
             missing=tuple(missing),
             competing=(*competing, *(weights if len(weights) > 1 else ())),
             rename={
-                **{path: _renamed(path, ".prototxt") for path in nets[:1] if not path.endswith(".prototxt")},
-                **{path: _renamed(path, ".caffemodel") for path in weights[:1] if not path.endswith(".caffemodel")},
+                **(renamed(nets[0], ".prototxt", files.sizes) if nets else {}),
+                **(renamed(weights[0], ".caffemodel", files.sizes) if weights else {}),
             },
         )
 
@@ -162,8 +161,4 @@ def _is_open(files: ModelFiles, path: str) -> bool:
     return not rest or (len(head) == HEAD_BYTES and b"item" not in rest) or b"\0" in head
 
 
-def _renamed(path: str, suffix: str) -> str:
-    return PurePosixPath(path).with_suffix(suffix).as_posix()
-
-
-FORMAT: Final = CaffeModel()
+FORMAT = CaffeModel()

@@ -13,8 +13,7 @@ unconsumed. What does not belong here: what a layer computes (see ``shapes``), a
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from klever.steps.encodings.prototext import Fields, Value
 from klever.steps.errors import LimitExceededError, MalformedModelError
@@ -44,16 +43,14 @@ _MAX_LAYERS: Final = 20_000
 _MAX_BLOBS: Final = 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """A blob that whoever runs the network provides; sizes in elements, ``shape`` None where it is not stated."""
 
     name: str
     shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One layer under its type of today (V2), with the blobs that it reads and writes.
 
     ``fields`` is the whole LayerParameter; ``layer.fields.message("pooling_param")`` its typed parameters. A name
@@ -67,8 +64,7 @@ class Layer:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(NamedTuple):
     """A network in one phase: layers in the order in which they run."""
 
     name: str
@@ -83,8 +79,7 @@ class Graph:
         return dict(Counter(layer.type for layer in (*self.layers, *self.judges)))
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What `NetStateRule` decides by."""
 
     phase: str = "TEST"

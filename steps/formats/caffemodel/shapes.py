@@ -15,9 +15,8 @@ PSPNet, YOLO). A layer that is not known has tops of unknown shape, which is no 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from klever.steps.formats.caffemodel import detection, windows
 from klever.steps.formats.caffemodel.graph import DATA_TYPES, MAX_SIZE, Graph, Layer, checked, source_shape
@@ -35,12 +34,11 @@ from klever.steps.model.shapes import (
 Rule = Callable[[Layer, Sequence[Shape]], Sequence[Shape]]
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+class Inference(NamedTuple):
     """Blob to shape, and in words which layers could not be worked out though their type is known."""
 
     blobs: Mapping[str, Shape]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def infer_shapes(graph: Graph, given: Mapping[str, Shape] = MappingProxyType({})) -> Inference:

@@ -5,8 +5,7 @@ data layers, splits and losses, so it is no source for what is deployed.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from klever.steps.encodings.protobuf import Message, signed
 from klever.steps.errors import LimitExceededError, MalformedModelError
@@ -23,8 +22,7 @@ _MAX_BLOBS: Final = 1000
 _FIELDS: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 100})
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """A parameter: its sizes in elements, and its packed numbers by position."""
 
     shape: tuple[int, ...]
@@ -33,8 +31,7 @@ class Blob:
     double: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StoredLayer:
+class StoredLayer(NamedTuple):
     """A layer of the binary file, under its type of today, with its blobs in order."""
 
     name: str

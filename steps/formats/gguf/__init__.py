@@ -14,13 +14,16 @@ MAGIC: Final = b"GGUF"
 _SUFFIX: Final = ".gguf"
 
 
-class _GGUF(Format):
+class GGUF(Format):
+    """llama.cpp's file of weights and metadata."""
+
     id = "GGUF"
     framework = "Others"
     needs = "one *.gguf, or all of its shards"
     unreadable = "a GGUF file holds weights and metadata without a graph: write the inputs and outputs in ormbfile.yaml"
 
     def claim(self, files: ModelFiles) -> Claim | None:
+        """Claim the files with the magic number, whole shards of one model together."""
         paths = [path for path in files.sizes if "/" not in path]
         proven = [path for path in paths if files.head(path).startswith(MAGIC)]
         torn = [path for path in paths if path.endswith(_SUFFIX) and MAGIC.startswith(files.head(path)[:4])]
@@ -38,13 +41,15 @@ class _GGUF(Format):
         )
 
     def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
+        """Return the other shards."""
         return sibling_shards(name, siblings) if name.endswith(_SUFFIX) else ()
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
+        """Read the headers; the weights are passed over."""
         from klever.steps.formats.gguf.reader import read_model
 
         del author
         return read_model(files, claim.files, self.unreadable)
 
 
-FORMAT = _GGUF()
+FORMAT = GGUF()

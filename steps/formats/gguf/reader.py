@@ -6,7 +6,6 @@ belong here: the graph, which a GGUF file does not hold but llama.cpp builds fro
 """
 
 import struct
-from collections import Counter
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Final
@@ -16,7 +15,7 @@ from klever.steps.files import ModelFiles, Source, opened
 from klever.steps.formats.gguf import MAGIC
 from klever.steps.formats.interface import Reading
 from klever.steps.model.signature import Signature
-from klever.steps.model.weights import count_modules
+from klever.steps.model.weights import Tensors, count_modules, describe_tensors, join_shards
 
 _VERSIONS: Final = (1, 2, 3)
 
@@ -88,11 +87,7 @@ def read_model(files: ModelFiles, paths: tuple[str, ...], note: str) -> Reading:
     for path in paths:
         with opened(files, path) as source:
             headers.append(read_header(source))
-    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for header in headers:
-        if repeated := next((name for name in header.tensors if name in tensors), None):
-            raise MalformedModelError(f"two shards hold the tensor {repeated!r}")
-        tensors.update(header.tensors)
+    tensors = join_shards(header.tensors for header in headers)
     return Reading(
         signature=Signature(layers=count_modules(tensors)),
         notes=(note,),
@@ -251,7 +246,7 @@ def _check_end(cursor: _Cursor, header: Header, end: int, size: int) -> None:
         raise TruncatedModelError(f"the weights end at byte {start + end}, the file at {size}")
 
 
-def _facts(header: Header, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> dict[str, Any]:
+def _facts(header: Header, tensors: Tensors) -> dict[str, Any]:
     metadata = header.metadata
     facts: dict[str, Any] = {"ggufVersion": header.version}
     architecture = metadata.get("general.architecture")
@@ -265,7 +260,4 @@ def _facts(header: Header, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> d
             facts[fact] = value
     if _TOKENS in header.lengths:
         facts["vocabularySize"] = header.lengths[_TOKENS]
-    facts["tensors"] = len(tensors)
-    facts["parameters"] = sum(prod(sizes) for _, sizes in tensors.values())
-    facts["dtypes"] = dict(sorted(Counter(kind for kind, _ in tensors.values()).items()))
-    return facts
+    return facts | describe_tensors(tensors)

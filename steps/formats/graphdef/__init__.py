@@ -4,12 +4,11 @@ Recognition alone; `reader` reads the signature. SavedModels, which hold a Graph
 do not belong here.
 """
 
-from pathlib import PurePosixPath
 from typing import Final
 
 from klever.steps.encodings.wire import decode_head
 from klever.steps.files import ModelFiles
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading, outermost, renamed
 from klever.steps.model.signature import Signature
 
 EXTENSION: Final = ".graphdef"
@@ -74,27 +73,15 @@ class GraphDef(Format):
         ]
         if not models:
             return None
-        depth = min(path.count("/") for path in models)
-        models = [path for path in models if path.count("/") == depth]
-        return Claim(
-            evidence,
-            files=(models[0],),
-            competing=tuple(models) if len(models) > 1 else (),
-            rename=_rename(models[0], files) if evidence is Evidence.CONTENT else {},
-        )
+        models = outermost(models)
+        rename = renamed(models[0], EXTENSION, files.sizes) if evidence is Evidence.CONTENT else {}
+        return Claim.of_one(evidence, models, rename)
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
         """Read the signature; see `reader.read_model`."""
         from klever.steps.formats.graphdef.reader import read_model
 
         return read_model(files, claim.files[0], author)
-
-
-def _rename(path: str, files: ModelFiles) -> dict[str, str]:
-    if path.endswith(EXTENSION):
-        return {}
-    name = PurePosixPath(path).with_suffix(EXTENSION).as_posix()
-    return {path: f"{path}{EXTENSION}" if name in files.sizes else name}
 
 
 FORMAT = GraphDef()

@@ -1,17 +1,19 @@
 """Keras models in one HDF5 file: recognition. The configuration stands in the root's attribute ``model_config``."""
 
+from typing import Final
+
 from klever.steps.encodings.hdf5.signature import SIGNATURE, find_signature
 from klever.steps.errors import StorageError
 from klever.steps.files import HEAD_BYTES, ModelFiles, opened
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading, renamed
 from klever.steps.model.signature import Signature
 
-_SUFFIX = ".h5"
+_SUFFIX: Final = ".h5"
 #: Names under which Keras models are stored in HDF5; Keras 2 wrote it as ``.keras``, too.
-_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".keras")
+_SUFFIXES: Final = (".h5", ".hdf5", ".hdf", ".he5", ".keras")
 #: What Keras calls files of weights alone; Caffe's snapshots in HDF5 are not Keras's at all.
-_WEIGHTS_SUFFIX = ".weights.h5"
-_FOREIGN_SUFFIXES = (".caffemodel.h5", ".solverstate.h5", ".nc", ".mat")
+_WEIGHTS_SUFFIX: Final = ".weights.h5"
+_FOREIGN_SUFFIXES: Final = (".caffemodel.h5", ".solverstate.h5", ".nc", ".mat")
 
 
 class H5(Format):
@@ -36,14 +38,8 @@ class H5(Format):
         candidates = [path for path in found if not path.endswith(_WEIGHTS_SUFFIX)] or found or cut
         if not candidates:
             return None
-        first, *others = candidates
-        stem = first.rpartition(".")[0] or first
-        return Claim(
-            Evidence.CONTENT if found else Evidence.NAME,
-            files=(first,),
-            competing=tuple(candidates) if others else (),
-            rename={} if first.endswith(_SUFFIX) else {first: stem + _SUFFIX},
-        )
+        evidence = Evidence.CONTENT if found else Evidence.NAME
+        return Claim.of_one(evidence, candidates, renamed(candidates[0], _SUFFIX, files.sizes))
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
         """Read the configuration; the weights are not touched."""

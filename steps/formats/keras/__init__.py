@@ -1,16 +1,18 @@
 """Keras 3 archives (``.keras``): recognition. A ZIP of ``metadata.json``, ``config.json`` and the weights."""
 
+from typing import Final
+
 from klever.steps.errors import KleverError
 from klever.steps.files import ModelFiles, opened
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading, renamed
 from klever.steps.model.signature import Signature
 
-_SUFFIX = ".keras"
-_ZIP_SIGNATURE = b"PK\x03\x04"
+_SUFFIX: Final = ".keras"
+_ZIP_SIGNATURE: Final = b"PK\x03\x04"
 #: Where the name of the first member stands in a local file header, and what Keras writes first.
-_NAME_OFFSET = 30
-_FIRST_MEMBERS = (b"metadata.json", b"config.json")
-_MEMBERS = frozenset({"metadata.json", "config.json"})
+_NAME_OFFSET: Final = 30
+_FIRST_MEMBERS: Final = (b"metadata.json", b"config.json")
+_MEMBERS: Final = frozenset({"metadata.json", "config.json"})
 
 
 class Keras(Format):
@@ -40,13 +42,8 @@ class Keras(Format):
         candidates = found or cut
         if not candidates:
             return None
-        first, *others = candidates
-        return Claim(
-            Evidence.CONTENT if found else Evidence.NAME,
-            files=(first,),
-            competing=tuple(candidates) if others else (),
-            rename={} if first.endswith(_SUFFIX) else {first: (first.rpartition(".")[0] or first) + _SUFFIX},
-        )
+        evidence = Evidence.CONTENT if found else Evidence.NAME
+        return Claim.of_one(evidence, candidates, renamed(candidates[0], _SUFFIX, files.sizes))
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
         """Read ``config.json``; the weights are not touched."""

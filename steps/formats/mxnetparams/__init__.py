@@ -21,13 +21,16 @@ _PARAMS_NAME: Final = re.compile(r"(?P<prefix>.+?)(-\d{4,})?\.params")
 _SYMBOL_SUFFIX: Final = "symbol.json"
 
 
-class _MXNetParams(Format):
+class MXNetParams(Format):
+    """MXNet's pair of symbol and arrays."""
+
     id = "MXNetParams"
     framework = "MXNet"
     needs = "one *symbol.json, one *.params"
     open_sizes = True
 
     def claim(self, files: ModelFiles) -> Claim | None:
+        """Claim a symbol file and a file of arrays by content, the lack of one of them included."""
         symbols = [path for path in files.sizes if "/" not in path and path.endswith(_SYMBOL_SUFFIX)]
         params = [path for path in files.sizes if "/" not in path and path.endswith(".params")]
         graphs = [path for path in symbols if _SYMBOL.match(files.head(path))]
@@ -52,6 +55,7 @@ class _MXNetParams(Format):
         )
 
     def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
+        """Return the file of the same prefix that a bare one lacks."""
         if name.endswith(_SYMBOL_SUFFIX):
             prefix = name.removesuffix(_SYMBOL_SUFFIX).rstrip("-_")
             return tuple(
@@ -65,6 +69,7 @@ class _MXNetParams(Format):
         return ()
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
+        """Read the graph, and of the arrays their names, types and shapes."""
         from klever.steps.formats.mxnetparams.reader import read_model
 
         if len(claim.files) != 2:
@@ -73,4 +78,4 @@ class _MXNetParams(Format):
         return read_model(files, symbol, params, author)
 
 
-FORMAT = _MXNetParams()
+FORMAT = MXNetParams()

@@ -131,4 +131,4 @@ def _is_other(head: bytes) -> bool:
     return bool(head) and (first is None or _NET.get(first[0]) != first[1])
 
 
-FORMAT: Final = NetDef()
+FORMAT = NetDef()

@@ -6,8 +6,8 @@ where it lies in the file; see `Argument.stored`. What does not belong here: wha
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from klever.steps.encodings.protobuf import Message, as_float, decode, fields, signed, text
 from klever.steps.encodings.prototext import Fields
@@ -22,8 +22,7 @@ _MAX_FIELDS: Final = 300_000
 _SMALL_BYTES: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """An argument of an operator: one of a number, an integer or bytes, or several of a kind.
 
     ``stored`` is the whole Argument message where it is too large to be anything but weights; the other fields are
@@ -39,8 +38,7 @@ class Argument:
     stored: bytes | Message | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
+class Operator(NamedTuple):
     """One operator: blobs by name, where an output that is also an input is computed in place."""
 
     type: str
@@ -48,7 +46,7 @@ class Operator:
     outputs: tuple[str, ...]
     name: str = ""
     engine: str = ""
-    arguments: Mapping[str, Argument] = field(default_factory=dict)
+    arguments: Mapping[str, Argument] = MappingProxyType({})
 
     def integer(self, name: str, default: int = 0) -> int:
         """Return an integer argument."""
@@ -71,8 +69,7 @@ class Operator:
         return default if argument is None or argument.s is None else argument.s.decode("utf-8", "backslashreplace")
 
 
-@dataclass(frozen=True, slots=True)
-class Net:
+class Net(NamedTuple):
     """A NetDef: the operators in the order in which they run, and the external blobs that it lists."""
 
     name: str

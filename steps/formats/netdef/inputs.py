@@ -5,8 +5,7 @@ not belong here: working forward from known inputs (see ``shapes``).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from klever.steps.formats.netdef.graph import Operator
 from klever.steps.formats.netdef.values import UNKNOWN_VALUE, Value
@@ -14,8 +13,7 @@ from klever.steps.formats.netdef.windows import channels_last, join_order, split
 from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, count, merge
 
 
-@dataclass(frozen=True, slots=True)
-class Implied:
+class Implied(NamedTuple):
     """What follows for a blob; ``binding`` where no other rank would do."""
 
     value: Value

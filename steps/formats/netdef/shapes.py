@@ -10,8 +10,7 @@ What does not belong here: windows that slide (see ``windows``) and operators th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from klever.steps.formats.netdef import detection, windows
 from klever.steps.formats.netdef.graph import Operator
@@ -38,8 +37,7 @@ _MAX_CONTENT: Final = 64
 _MAX_SIZE: Final = 2**62
 
 
-@dataclass(frozen=True, slots=True)
-class Inference:
+class Inference(NamedTuple):
     """Blob to what is known of it, and in words which operators could not be worked out though known."""
 
     blobs: Mapping[str, Value]

@@ -4,12 +4,11 @@ Recognition alone; `reader` reads the signature. ONNX in text form and ONNX Runt
 do not belong here.
 """
 
-from pathlib import PurePosixPath
 from typing import Final
 
 from klever.steps.encodings.wire import decode_head
 from klever.steps.files import ModelFiles
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading, outermost, renamed
 from klever.steps.model.signature import Signature
 
 _VARINT, _BYTES = 0, 2
@@ -56,14 +55,9 @@ class ONNX(Format):
         models = models or [path for path in files.sizes if path.lower().endswith(".onnx")]
         if not models:
             return None
-        depth = min(path.count("/") for path in models)
-        models = [path for path in models if path.count("/") == depth]
-        return Claim(
-            evidence,
-            files=(models[0],),
-            competing=tuple(models) if len(models) > 1 else (),
-            rename=_rename(models[0], files) if evidence is Evidence.CONTENT else {},
-        )
+        models = outermost(models)
+        rename = renamed(models[0], ".onnx", files.sizes) if evidence is Evidence.CONTENT else {}
+        return Claim.of_one(evidence, models, rename)
 
     def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
         """Return the files in which exporters keep external data, by the names that they give them."""
@@ -79,13 +73,6 @@ class ONNX(Format):
 
         del author
         return read_model(files, claim.files[0])
-
-
-def _rename(path: str, files: ModelFiles) -> dict[str, str]:
-    if path.endswith(".onnx"):
-        return {}
-    name = PurePosixPath(path).with_suffix(".onnx").as_posix()
-    return {path: f"{path}.onnx" if name in files.sizes else name}
 
 
 FORMAT = ONNX()

@@ -9,7 +9,7 @@ from klever.steps.encodings import magic
 from klever.steps.encodings import pickle as opcodes
 from klever.steps.encodings.callables import Risk, describe, judge
 from klever.steps.encodings.joblib import read_joblib
-from klever.steps.encodings.pytorch import Container, recognise
+from klever.steps.encodings.pytorch import Container, open_container, recognise
 from klever.steps.encodings.stream import Stream
 from klever.steps.encodings.zip import ZipArchive
 from klever.steps.errors import MalformedModelError, ModelError, TruncatedModelError
@@ -44,7 +44,7 @@ def read_globals(source: "Source") -> tuple[opcodes.Global, ...]:
     """Return the globals that loading a pickle or an archive of ``torch.save`` would import."""
     head = source.read_at(0, HEAD_BYTES)
     if head.startswith(magic.ZIP):
-        archive = ZipArchive(source)
+        archive = open_container(source)
         found = recognise(archive.names)
         if found is None or found[0] is not Container.PICKLE:
             raise MalformedModelError("the file is a ZIP archive without a pickle of torch.save")

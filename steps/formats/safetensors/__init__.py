@@ -16,13 +16,16 @@ SUFFIX: Final = ".safetensors"
 _INDEX_SUFFIX: Final = ".safetensors.index.json"
 
 
-class _Safetensors(Format):
+class Safetensors(Format):
+    """Hugging Face's file of weights."""
+
     id = "Safetensors"
     framework = "PyTorch"
     needs = "one *.safetensors, or all of its shards"
     unreadable = "a safetensors file holds weights without a graph: write the inputs and outputs in ormbfile.yaml"
 
     def claim(self, files: ModelFiles) -> Claim | None:
+        """Claim the files that begin as a header of JSON, whole shards of one model together."""
         named = [path for path in files.sizes if "/" not in path and path.endswith(SUFFIX)]
         proven = [path for path in named if _begins_header(files.head(path), files.sizes[path])]
         # A torn file is still one; a file that begins with something else is not.
@@ -39,12 +42,14 @@ class _Safetensors(Format):
         )
 
     def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
+        """Return the other shards, their index and Hugging Face's configuration."""
         if not name.endswith(SUFFIX):
             return ()
         beside = (each for each in sorted(siblings) if each == "config.json" or each.endswith(_INDEX_SUFFIX))
         return (*sibling_shards(name, siblings), *beside)
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
+        """Read the headers; the weights are passed over."""
         from klever.steps.formats.safetensors.reader import read_model
 
         del author
@@ -56,4 +61,4 @@ def _begins_header(head: bytes, size: int) -> bool:
     return len(head) > 8 and head[8:9] == b"{" and 2 <= length <= min(MAX_HEADER_BYTES, size - 8)
 
 
-FORMAT = _Safetensors()
+FORMAT = Safetensors()

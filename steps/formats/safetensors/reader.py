@@ -4,18 +4,17 @@ The header's rules are those of the reference implementation (https://github.com
 ``safetensors/src/tensor.rs``). Only headers are read. What does not belong here: what the weights are used for.
 """
 
-import json
-from collections import Counter
 from collections.abc import Mapping
 from math import prod
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
-from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
+from klever.steps.encodings.json import parse_json
+from klever.steps.errors import LimitExceededError, MalformedModelError, ModelError, TruncatedModelError
 from klever.steps.files import ModelFiles, Source, opened
 from klever.steps.formats.interface import Reading
 from klever.steps.formats.safetensors import MAX_HEADER_BYTES
 from klever.steps.model.signature import Signature
-from klever.steps.model.weights import count_modules
+from klever.steps.model.weights import Tensors, count_modules, describe_tensors, join_shards
 
 _MAX_RANK: Final = 64
 _MAX_CONFIG_BYTES: Final = 4 << 20
@@ -40,21 +39,18 @@ _FRAMEWORKS: Final = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Others", "ml
 class Header(NamedTuple):
     """The tensors of one file, name to type and shape, and its free-form metadata."""
 
-    tensors: Mapping[str, tuple[str, tuple[int, ...]]]
+    tensors: Tensors
     metadata: Mapping[str, str]
 
 
 def read_model(files: ModelFiles, paths: tuple[str, ...], note: str) -> Reading:
     """Read the headers of all shards; ``note`` says why there is no signature. Raises what `read_header` raises."""
-    tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
-    metadata: dict[str, str] = {}
+    headers = []
     for path in paths:
         with opened(files, path) as source:
-            header = read_header(source)
-        if repeated := next((name for name in header.tensors if name in tensors), None):
-            raise MalformedModelError(f"two shards hold the tensor {repeated!r}")
-        tensors.update(header.tensors)
-        metadata.update(header.metadata)
+            headers.append(read_header(source))
+    tensors = join_shards(header.tensors for header in headers)
+    metadata = {key: value for header in headers for key, value in header.metadata.items()}
     return Reading(
         signature=Signature(layers=count_modules(tensors)),
         framework=_FRAMEWORKS.get(metadata.get("format", "")),
@@ -94,28 +90,10 @@ def read_header(source: Source) -> Header:
 def _parse(data: bytes) -> dict[str, Any]:
     if not data.startswith(b"{"):
         raise MalformedModelError("the safetensors header does not begin with a JSON object")
-    try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
-    except RecursionError:
-        raise LimitExceededError("the safetensors header nests its JSON too deep") from None
-    except UnicodeDecodeError:
-        raise MalformedModelError("the safetensors header is not UTF-8 text") from None
-    except ValueError as error:
-        raise MalformedModelError(f"the safetensors header is not JSON: {error}") from None
+    document = parse_json(data, "the safetensors header", strict=True)
     if not isinstance(document, dict):
         raise MalformedModelError("the safetensors header is not a JSON object")
     return document
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise MalformedModelError("the safetensors header repeats a name")
-    return result
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise MalformedModelError(f"the safetensors header holds {constant}, which is not JSON")
 
 
 def _entry(name: str, entry: object) -> tuple[str, tuple[int, ...], int, int]:
@@ -125,15 +103,15 @@ def _entry(name: str, entry: object) -> tuple[str, tuple[int, ...], int, int]:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]}:
             pass
         case _:
-            raise MalformedModelError(f"tensor {name!r} lacks a type, a shape or two offsets")
+            raise MalformedModelError(f"tensor {name[:100]!r} lacks a type, a shape or two offsets")
     if dtype not in _BITS:
-        raise MalformedModelError(f"tensor {name!r} has type {dtype[:40]!r}, which does not exist")
+        raise MalformedModelError(f"tensor {name[:100]!r} has type {dtype[:40]!r}, which does not exist")
     if len(shape) > _MAX_RANK or not all(type(size) is int and 0 <= size < 1 << 63 for size in shape):
-        raise MalformedModelError(f"tensor {name!r} has a shape that is no list of sizes")
+        raise MalformedModelError(f"tensor {name[:100]!r} has a shape that is no list of sizes")
     bits = prod(shape) * _BITS[dtype]
     if bits % 8 or not 0 <= begin <= end or end - begin != bits // 8:
         raise MalformedModelError(
-            f"tensor {name!r} of {dtype} {shape} takes {bits // 8} bytes, its offsets span {end - begin}"
+            f"tensor {name[:100]!r} of {dtype} {shape} takes {bits // 8} bytes, its offsets span {end - begin}"
         )
     return dtype, tuple(shape), begin, end
 
@@ -143,7 +121,9 @@ def _check_spans(spans: list[tuple[int, int, str]], available: int) -> None:
     position = 0
     for begin, end, name in sorted(spans):
         if begin != position:
-            raise MalformedModelError(f"tensor {name!r} begins at {begin} where the one before ends at {position}")
+            raise MalformedModelError(
+                f"tensor {name[:100]!r} begins at {begin} where the one before ends at {position}"
+            )
         position = end
     if position > available:
         raise TruncatedModelError(f"the weights take {position} bytes, the file holds {available}")
@@ -151,12 +131,8 @@ def _check_spans(spans: list[tuple[int, int, str]], available: int) -> None:
         raise MalformedModelError(f"{available - position} bytes follow the last tensor")
 
 
-def _facts(tensors: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping[str, str]) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "tensors": len(tensors),
-        "parameters": sum(prod(shape) for _, shape in tensors.values()),
-        "dtypes": dict(sorted(Counter(dtype for dtype, _ in tensors.values()).items())),
-    }
+def _facts(tensors: Tensors, metadata: Mapping[str, str]) -> dict[str, Any]:
+    facts = describe_tensors(tensors)
     if "format" in metadata:
         facts["weightsOf"] = metadata["format"][:100]
     return facts
@@ -168,8 +144,8 @@ def _config(files: ModelFiles) -> dict[str, Any]:
         return {}
     with opened(files, "config.json") as source:
         try:
-            document = json.loads(source.read_at(0, source.size))
-        except (ValueError, RecursionError):
+            document = parse_json(source.read_at(0, source.size), "config.json")
+        except ModelError:
             return {}
     facts: dict[str, Any] = {}
     if isinstance(document, dict):

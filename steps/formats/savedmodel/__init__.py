@@ -9,7 +9,7 @@ from typing import Final
 
 from klever.steps.encodings.wire import decode_head
 from klever.steps.files import ModelFiles
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading, outermost
 from klever.steps.model.signature import Signature
 
 NAME: Final = "saved_model.pb"
@@ -62,12 +62,11 @@ class SavedModel(Format):
         models = models or [path for path in files.sizes if posixpath.basename(path) in (NAME, TEXT_NAME)]
         if not models:
             return None
-        depth = min(path.count("/") for path in models)
-        models = [path for path in models if path.count("/") == depth]
+        models = outermost(models)
         models = [path for path in models if posixpath.basename(path) == NAME] or models
         versions = {path: int(folder) for path in models if (folder := _folder(path)).isascii() and folder.isdigit()}
         chosen = max(versions, key=lambda path: versions[path]) if versions else models[0]
-        rivals = tuple(path for path in models if path not in versions) if not versions else ()
+        rivals = () if versions else tuple(models)
         directory = posixpath.dirname(chosen)
         within = tuple(
             path for path in files.sizes if posixpath.dirname(path) == posixpath.join(directory, "variables")

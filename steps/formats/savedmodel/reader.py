@@ -9,7 +9,6 @@ belong here: which operators touch files, which `hazards` knows.
 import posixpath
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from klever.steps.encodings.protobuf import Message, fields, text
@@ -32,19 +31,19 @@ _VARIABLES: Final = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 MAX_NODES: Final = 300_000
 
 
-@dataclass
 class MetaGraph:
     """One MetaGraphDef."""
 
-    tags: list[str] = field(default_factory=list)
-    version: str = ""
-    nodes: list[Node] = field(default_factory=list)
-    #: Functions, with those of their nodes that call others or reach out of the graph.
-    functions: dict[str, Function] = field(default_factory=dict)
-    #: How often each operator occurs in functions.
-    operators: Counter[str] = field(default_factory=Counter)
-    signatures: dict[str, NamedSignature] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.tags: list[str] = []
+        self.version = ""
+        self.nodes: list[Node] = []
+        #: Functions, with those of their nodes that call others or reach out of the graph.
+        self.functions: dict[str, Function] = {}
+        #: How often each operator occurs in functions.
+        self.operators: Counter[str] = Counter()
+        self.signatures: dict[str, NamedSignature] = {}
+        self.notes: list[str] = []
 
     @classmethod
     def read(cls, part: Part) -> "MetaGraph":
@@ -83,7 +82,7 @@ class MetaGraph:
                         self.operators.update(node.op for node in function.nodes)
                         # Of hundreds of functions only what may matter is kept in memory.
                         kept = tuple(node for node in function.nodes if is_relevant(node))
-                        self.functions[function.name] = replace(function, nodes=kept)
+                        self.functions[function.name] = function._replace(nodes=kept)
             if total > MAX_NODES:
                 raise LimitExceededError(f"the graph holds more than {MAX_NODES} nodes")
 

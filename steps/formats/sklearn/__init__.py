@@ -3,7 +3,7 @@
 Only recognition stands here; `reader` does the reading.
 """
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from klever.steps.encodings.magic import JOBLIB_COMPRESSED, begins_with_estimator
 from klever.steps.files import HEAD_BYTES, ModelFiles, opened
@@ -18,9 +18,9 @@ _SUFFIXES: Final = (".pkl", ".pickle")
 class SKLearn(Format):
     """Files of joblib's and pickles that name scikit-learn's classes."""
 
-    id: ClassVar[str] = "SKLearn"
-    framework: ClassVar[str] = "SKLearn"
-    needs: ClassVar[str] = "*.joblib"
+    id = "SKLearn"
+    framework = "SKLearn"
+    needs = "*.joblib"
 
     def claim(self, files: ModelFiles) -> Claim | None:
         """Claim a pickle that begins with an estimator; a compressed one after inflating its beginning."""
@@ -34,7 +34,7 @@ class SKLearn(Format):
         first = found[0]
         stem = first.removesuffix(".pkl").removesuffix(".pickle")
         rename = {} if first.endswith(".joblib") else {first: f"{stem}.joblib"}
-        return Claim(evidence, files=(first,), competing=tuple(found) if len(found) > 1 else (), rename=rename)
+        return Claim.of_one(evidence, found, rename)
 
     def read(self, files: ModelFiles, claim: Claim, author: "Signature | None") -> Reading:
         """Read features, classes and kinds of estimators from the pickle's structure."""

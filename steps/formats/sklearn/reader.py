@@ -116,22 +116,18 @@ def _warn(named: tuple[Global, ...]) -> list[str]:
 
 def _first(estimator: Estimator) -> Estimator:
     """Return the estimator that sees the input: a pipeline's first step, what a search has found."""
-    for _ in range(_MAX_DEPTH):
-        steps = estimator.steps()
-        below = steps[0] if steps else None
-        if below is None and estimator.name in DELEGATES:
-            below = estimator.below(DELEGATES[estimator.name])
-        if below is None:
-            break
-        estimator = below
-    return estimator
+    return _innermost(estimator, 0)
 
 
 def _last(estimator: Estimator) -> Estimator:
     """Return the estimator that gives the result: a pipeline's last step, what a search has found."""
+    return _innermost(estimator, -1)
+
+
+def _innermost(estimator: Estimator, place: int) -> Estimator:
     for _ in range(_MAX_DEPTH):
         steps = estimator.steps()
-        below = steps[-1] if steps else None
+        below = steps[place] if steps else None
         if below is None and estimator.name in DELEGATES:
             below = estimator.below(DELEGATES[estimator.name])
         if below is None:

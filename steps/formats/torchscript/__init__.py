@@ -14,7 +14,7 @@ from klever.steps.formats.interface import Claim, Evidence, Format, Reading
 if TYPE_CHECKING:
     from klever.steps.model.signature import Signature
 
-_SUFFIXES = (".pt", ".pth", ".ts", ".torchscript", ".ptl", ".jit")
+_SUFFIXES = (".pt", ".pt2", ".pth", ".ts", ".torchscript", ".ptl", ".jit")
 
 
 class TorchScript(Format):

@@ -7,7 +7,6 @@ parsed, and each is bounded in length. What does not belong here: what the state
 
 import ast
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,15 +16,88 @@ from klever.steps.errors import LimitExceededError, MalformedModelError
 MAX_STATEMENT: Final = 64 << 10
 #: How deep types nest: ``Dict[str, List[Optional[Tuple[...]]]]``.
 MAX_TYPE_DEPTH: Final = 16
+#: How deep ``if`` and loops nest.
+MAX_BLOCK_DEPTH: Final = 60
 
 _MANGLE: Final = re.compile(r"\.?___torch_mangle_\d+")
 _CLASS: Final = re.compile(r"^class ([^\s(:]+)\(?([^):\n]*)\)?:", re.MULTILINE)
 _ATTRIBUTE: Final = re.compile(r'^  (?:__annotations__\["([^"\n]*)"\] =|([^\W\d]\w*) :) (\S[^\n]*)$', re.MULTILINE)
 
 
-_ASSIGNED: Final = re.compile(r"([\w, ]+?),? = ")
-_LINE: Final = re.compile(r"[^\n]+")
+_ASSIGNED: Final = re.compile(r"([\w, ]+?),? (?:: [^=]+ )?= ")
 _NAME: Final = re.compile(r"\w+")
+#: Lists and dictionaries are the only plain values that operators change.
+_CHANGING: Final = re.compile(
+    r"\b(?:append|extend|insert|pop|clear|remove|reverse|sort|_set_item|Delete|update|setdefault|popitem|copy_)\((\w+)"
+)
+_MAX_CONSTANT: Final = 1000
+_RAISE: Final = "ops.prim.RaiseException("
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A statement without a block of its own."""
+
+    text: str
+
+    def parsed(self) -> list[ast.stmt]:
+        """Parse it; raises `MalformedModelError` for what is no statement."""
+        return parse(self.text).body
+
+    @property
+    def changed(self) -> set[str]:
+        """The variables that it assigns, or may change in place."""
+        assigned = _ASSIGNED.match(self.text)
+        changing = _CHANGING.search(self.text)
+        return {*(_NAME.findall(assigned[1]) if assigned else ()), *(changing.groups() if changing else ())}
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """An ``if`` with both its blocks."""
+
+    text: str
+    then: "Block"
+    otherwise: "Block"
+
+    def condition(self) -> ast.expr:
+        """Parse the condition."""
+        statement = parse(self.text).body[0]
+        return statement.value if isinstance(statement, ast.Expr) else ast.Constant(None)
+
+    @property
+    def changed(self) -> set[str]:
+        """The variables that either block changes."""
+        return self.then.changed | self.otherwise.changed
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A loop, or any other statement with a block."""
+
+    body: "Block"
+
+    @property
+    def changed(self) -> set[str]:
+        """The variables that the body changes."""
+        return self.body.changed
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Statements of the same indentation."""
+
+    parts: list[Line | Branch | Loop]
+
+    @property
+    def changed(self) -> set[str]:
+        """The variables that the statements change."""
+        return set().union(*(part.changed for part in self.parts))
+
+    @property
+    def raises(self) -> bool:
+        """Whether it ends in an exception."""
+        return any(isinstance(part, Line) and part.text.startswith(_RAISE) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +131,11 @@ class Method:
     result: Type | None
     body: str
 
-    def statements(self, afford: Callable[[int], bool] = lambda _: True) -> Iterator[ast.stmt | tuple[str, ...]]:
-        """Yield the body's own statements parsed, and for lines of nested blocks the names that they assign.
-
-        ``afford`` is asked before each line, with its length; where it says no, nothing more is yielded.
-        Raises `MalformedModelError` for what is no statement.
-        """
-        indent = len(self.body) - len(self.body.lstrip(" "))
-        for match in _LINE.finditer(self.body):
-            line = match[0]
-            text = line.strip()
-            if not text or text.startswith("#"):
-                continue
-            if not afford(len(text)):
-                return
-            if len(line) - len(line.lstrip(" ")) > indent:
-                assigned = _ASSIGNED.match(text)
-                yield tuple(_NAME.findall(assigned[1])) if assigned else ()
-            elif not text.endswith(":"):
-                yield from parse(text).body
+    def block(self) -> "Block":
+        """Return the body's statements and nested blocks; raises `LimitExceededError` where they nest too deep."""
+        lines = [(len(line) - len(line.lstrip(" ")), line.strip()) for line in self.body.splitlines()]
+        lines = [(indent, text) for indent, text in lines if text and not text.startswith("#")]
+        return _read_block(lines[::-1], lines[0][0] if lines else 0, 0)
 
     def returned_keys(self) -> list[str | None] | None:
         """Return the keys of the dictionary, or None for each item of the list, that the method's end returns.
@@ -87,6 +145,8 @@ class Method:
         last = self.body.rstrip().rpartition("\n")[2].strip()
         if not last.startswith(("return {", "return [")):
             return None
+        if len(last) > MAX_STATEMENT:
+            return None
         statement = parse(last[len("return ") :]).body[0]
         value = statement.value if isinstance(statement, ast.Expr) else None
         if isinstance(value, ast.List):
@@ -94,6 +154,33 @@ class Method:
         if isinstance(value, ast.Dict):
             return [str(name.value)[:200] if isinstance(name, ast.Constant) else None for name in value.keys]
         return None
+
+
+def _read_block(lines: list[tuple[int, str]], indent: int, depth: int) -> Block:
+    """Take the lines of a block from the end of ``lines``, which are in reverse order."""
+    if depth > MAX_BLOCK_DEPTH:
+        raise LimitExceededError(f"blocks in the code nest deeper than {MAX_BLOCK_DEPTH}")
+    parts: list[Line | Branch | Loop] = []
+    while lines and lines[-1][0] >= indent:
+        _, text = lines.pop()
+        if not text.endswith(":"):
+            parts.append(Line(text))
+            continue
+        inner = _read_inner(lines, indent, depth)
+        if text.startswith("if "):
+            otherwise = Block([])
+            if lines and lines[-1] == (indent, "else:"):
+                lines.pop()
+                otherwise = _read_inner(lines, indent, depth)
+            parts.append(Branch(text[len("if ") : -1], inner, otherwise))
+        else:
+            parts.append(Loop(inner))
+    return Block(parts)
+
+
+def _read_inner(lines: list[tuple[int, str]], indent: int, depth: int) -> Block:
+    is_deeper = bool(lines) and lines[-1][0] > indent
+    return _read_block(lines, lines[-1][0], depth + 1) if is_deeper else Block([])
 
 
 def unmangled(name: str) -> str:
@@ -123,6 +210,14 @@ class Code:
             text = match[3].split(" = ")[0]
             found.append((match[1] if match[1] is not None else match[2], parse_type(text)))
         return tuple(found)
+
+    def constant(self, name: str, attribute: str) -> str | None:
+        """Return the text of the value that a class gives an attribute: ``stride : Final[int] = 1``."""
+        for match in _ATTRIBUTE.finditer(self._block(name)):
+            if attribute in (match[1], match[2]):
+                _, equals, value = match[3].partition(" = ")
+                return value if equals and len(value) < _MAX_CONSTANT else None
+        return None
 
     def method(self, name: str, method: str) -> Method | None:
         """Return a method of a class, None where it has none of that name."""

@@ -1,9 +1,9 @@
 """What flows through a module: shapes and types of tensors, followed through the code without running it.
 
 From what operators demand of their operands follows what the inputs have to be (a convolution's weight tells the
-channels), and from that, or from given inputs, what the results are. Only statements that always run are followed;
-what is assigned under a condition or in a loop is unknown, as is the result of an operator without a rule. What
-does not belong here: parsing, naming.
+channels), and from that, or from given inputs, what the results are. Where a condition is known one branch is
+followed, else what both agree on stays; what a loop assigns is unknown, as is the result of an operator without a
+rule. What does not belong here: parsing, naming.
 """
 
 import ast
@@ -13,14 +13,18 @@ from typing import Any, Final, TypeAlias
 
 from klever.steps.encodings.pickle import Global, Object, Value
 from klever.steps.encodings.pytorch import tensor_type
-from klever.steps.errors import MalformedModelError
-from klever.steps.formats.torchscript.code import Code, Method, dotted
-from klever.steps.formats.torchscript.rules import CLASSES, RULES, UNKNOWN, Known, call_rule
+from klever.steps.errors import LimitExceededError, MalformedModelError
+from klever.steps.formats.torchscript.code import Block, Branch, Code, Line, Loop, Method, dotted
+from klever.steps.formats.torchscript.rules import CLASSES, FUNCTIONS, call_operator
+from klever.steps.formats.torchscript.values import UNKNOWN, Known, call_rule, join
 
 #: Expressions evaluated in one archive; a traced network of thousands of layers stays below it.
 _MAX_STEPS: Final = 100_000
 #: How deep modules call each other, and expressions nest.
 _MAX_DEPTH: Final = 40
+
+#: Items of a module's list that are kept: a recurrent layer's weights are such a list.
+_MAX_ITEMS: Final = 1000
 
 #: A `Known` tensor, a `Module`, a plain value, a list or tuple of those, or `UNKNOWN`.
 Flowing: TypeAlias = Any
@@ -49,7 +53,14 @@ def _flowing(value: Flowing) -> Flowing:
         if found is not None:
             return Known(found.dtype, found.shape)
         return Module(value) if isinstance(value.function, Global) else UNKNOWN
+    if isinstance(value, list | tuple) and len(value) <= _MAX_ITEMS:
+        return type(value)(map(_flowing, value)) if not any(isinstance(one, list | tuple) for one in value) else UNKNOWN
     return value if value is None or isinstance(value, bool | int | float | str) else UNKNOWN
+
+
+#: The local variables of a method; what it returns stands under a name that no variable has.
+_Scope: TypeAlias = dict[str, Flowing]
+_RESULT: Final = "return"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,29 +88,67 @@ class Flow:
             return UNKNOWN
         self._depth += 1
         names = [argument.name for argument in method.arguments]
-        scope: dict[str, Flowing] = dict(zip(names, values, strict=False))
+        scope: _Scope = dict(zip(names, values, strict=False))
         scope[method.receiver] = receiver
-        result: Flowing = UNKNOWN
         try:
-            for statement in method.statements(self._afford):
-                if isinstance(statement, tuple):
-                    for name in statement:
-                        scope.pop(name, None)
-                elif isinstance(statement, ast.Assign):
-                    self._assign(statement.targets[0], self._evaluate(statement.value, scope), scope)
-                elif isinstance(statement, ast.Return) and statement.value is not None:
-                    result = self._evaluate(statement.value, scope)
-        except (MalformedModelError, RecursionError):
-            result = UNKNOWN  # a body that cannot be followed says nothing; the signature stands without it
+            self._run(method.block(), scope)
+        except (MalformedModelError, LimitExceededError, RecursionError):
+            scope.clear()  # a body that cannot be followed says nothing; the signature stands without it
         self._depth -= 1
-        return result
+        return scope.get(_RESULT, UNKNOWN)
+
+    def _run(self, block: Block, scope: _Scope) -> None:
+        for part in block.parts:
+            if isinstance(part, Line):
+                self._run_line(part, scope)
+            elif isinstance(part, Branch):
+                self._choose(part, scope)
+            elif isinstance(part, Loop):
+                _forget(part.body, scope)
+
+    def _run_line(self, line: Line, scope: _Scope) -> None:
+        if not self._afford(len(line.text)):
+            _forget(Block([line]), scope)
+            return
+        try:
+            statements = line.parsed()
+        except LimitExceededError:
+            _forget(Block([line]), scope)
+            return
+        for statement in statements:
+            if isinstance(statement, ast.Assign):
+                self._assign(statement.targets[0], self._evaluate(statement.value, scope), scope)
+            elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+                self._assign(statement.target, self._evaluate(statement.value, scope), scope)
+            elif isinstance(statement, ast.Return) and statement.value is not None:
+                scope[_RESULT] = self._evaluate(statement.value, scope)
+            elif isinstance(statement, ast.Expr):
+                self._evaluate(statement.value, scope)
+
+    def _choose(self, branch: Branch, scope: _Scope) -> None:
+        """Follow the branch whose condition holds, or that does not raise; else keep what both agree on."""
+        condition = self._evaluate(branch.condition(), scope)
+        chosen: Block | None = None
+        if isinstance(condition, bool):
+            chosen = branch.then if condition else branch.otherwise
+        elif branch.then.raises or branch.otherwise.raises:
+            chosen = branch.otherwise if branch.then.raises else branch.then
+        if chosen is not None:
+            self._run(chosen, scope)
+            return
+        # What a branch demands of its operands holds there only, so that it runs on copies.
+        scopes = [_copied(scope), _copied(scope)]
+        self._run(branch.then, scopes[0])
+        self._run(branch.otherwise, scopes[1])
+        for name in branch.then.changed | branch.otherwise.changed:
+            scope[name] = join(scopes[0].get(name, UNKNOWN), scopes[1].get(name, UNKNOWN))
 
     def _afford(self, length: int) -> bool:
         """Pay for parsing a line of so many characters; False where nothing is left."""
         self._steps -= 4 + length // 32
         return self._steps >= 0
 
-    def _assign(self, target: ast.expr, value: Flowing, scope: dict[str, Flowing]) -> None:
+    def _assign(self, target: ast.expr, value: Flowing, scope: _Scope) -> None:
         if isinstance(target, ast.Name):
             scope[target.id] = value
         elif isinstance(target, ast.Tuple):
@@ -107,7 +156,7 @@ class Flow:
             for position, one in enumerate(target.elts):
                 self._assign(one, value[position] if fits else UNKNOWN, scope)
 
-    def _evaluate(self, node: ast.expr, scope: dict[str, Flowing]) -> Flowing:
+    def _evaluate(self, node: ast.expr, scope: _Scope) -> Flowing:
         self._steps -= 1
         if self._steps < 0:
             return UNKNOWN
@@ -119,6 +168,8 @@ class Flow:
             return tuple(self._evaluate(one, scope) for one in node.elts)
         if isinstance(node, ast.List):
             return [self._evaluate(one, scope) for one in node.elts]
+        if isinstance(node, ast.Dict):
+            return self._dictionary(node, scope)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             value = self._evaluate(node.operand, scope)
             return -value if isinstance(value, int | float) else UNKNOWN
@@ -128,17 +179,36 @@ class Flow:
             return self._attribute(node, scope)
         return self._call(node, scope) if isinstance(node, ast.Call) else UNKNOWN
 
-    def _attribute(self, node: ast.Attribute, scope: dict[str, Flowing]) -> Flowing:
+    def _dictionary(self, node: ast.Dict, scope: _Scope) -> Flowing:
+        names = [self._evaluate(one, scope) if one is not None else UNKNOWN for one in node.keys]
+        if not all(isinstance(name, str | int) for name in names):
+            return UNKNOWN
+        return dict(zip(names, (self._evaluate(one, scope) for one in node.values), strict=True))
+
+    def _attribute(self, node: ast.Attribute, scope: _Scope) -> Flowing:
         owner = self._evaluate(node.value, scope)
         if isinstance(owner, Module):
-            return owner.attribute(node.attr)
+            held = owner.attribute(node.attr)
+            return self._declared(owner, node.attr) if held is UNKNOWN else held
         name = _dotted(node)
         number = name.removeprefix("CONSTANTS.c")
         if number.isascii() and number.isdecimal() and len(number) < 7:
             return _flowing(self._constants[int(number)]) if int(number) < len(self._constants) else UNKNOWN
         return _Function(name) if name.startswith("__torch__.") else UNKNOWN
 
-    def _call(self, node: ast.Call, scope: dict[str, Flowing]) -> Flowing:
+    def _declared(self, module: Module, name: str) -> Flowing:
+        """Return the value of an attribute that the class declares as ``Final``, which no state holds."""
+        code, own = self._find(module.kind), module.kind.rpartition(".")[2]
+        text = code.constant(own, name) if code is not None and own in code else None
+        if text is None:
+            return UNKNOWN
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            return UNKNOWN
+        return value if value is None or isinstance(value, bool | int | float | str) else UNKNOWN
+
+    def _call(self, node: ast.Call, scope: _Scope) -> Flowing:
         function = node.func
         if isinstance(function, ast.Attribute):
             owner = self._evaluate(function.value, scope)
@@ -150,11 +220,18 @@ class Flow:
         if isinstance(own, _Function):
             return self._call_function(own.name, values)
         if name in ("annotate", "unchecked_cast", "uninitialized"):
-            return values[-1] if len(values) == 2 else UNKNOWN
+            return self._cast(name, node, values)
         if name == "getattr" and len(values) == 2 and isinstance(values[0], Module):
             return values[0].attribute(str(values[1]))
         keywords = {one.arg: self._evaluate(one.value, scope) for one in node.keywords if one.arg}
-        return call_rule(RULES, name.rpartition(".")[2], values, keywords)
+        return call_operator(name.rpartition(".")[2], values, keywords)
+
+    def _cast(self, name: str, node: ast.Call, values: list[Flowing]) -> Flowing:
+        if len(values) != 2:
+            return UNKNOWN
+        is_tensor = isinstance(node.args[0], ast.Name) and node.args[0].id == "Tensor"
+        # What was an optional argument turns out to be given.
+        return Known(None, None) if name == "unchecked_cast" and is_tensor and values[1] is UNKNOWN else values[1]
 
     def _call_method(self, module: Module, name: str, values: list[Flowing]) -> Flowing:
         code = self._find(module.kind)
@@ -170,12 +247,13 @@ class Flow:
 
     def _call_function(self, name: str, values: list[Flowing]) -> Flowing:
         own = name.rpartition(".")[2]
-        if own == "embedding" and len(values) > 1:
-            values = [values[1], values[0], *values[2:]]  # functional.embedding(input, weight), torch's the reverse
-        result = call_rule(RULES, own, values, {}) if name.startswith("__torch__.torch.nn.functional.") else UNKNOWN
+        is_functional = name.startswith("__torch__.torch.nn.functional.")
+        result = call_rule(FUNCTIONS, own, values, {}) if is_functional else UNKNOWN
         if result is not UNKNOWN:
             return result
         code = self._find(name)
+        if code is not None and own in code and code.base(own) == "NamedTuple":
+            return tuple(values)
         method = code.function(own) if code is not None else None
         return self._follow_function(method, values) if method is not None else UNKNOWN
 
@@ -184,7 +262,26 @@ class Flow:
         return self._follow(method, values[0], values[1:]) if values else UNKNOWN
 
 
+def _copied(scope: _Scope) -> _Scope:
+    return {name: _copy(value) for name, value in scope.items()}
+
+
+def _copy(value: Flowing) -> Flowing:
+    if isinstance(value, Known):
+        return value.apart()
+    if isinstance(value, list | tuple):
+        return type(value)(map(_copy, value))
+    return {name: _copy(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+def _forget(block: Block, scope: _Scope) -> None:
+    for name in block.changed:
+        scope[name] = UNKNOWN
+
+
 def _item(value: Flowing, index: Flowing) -> Flowing:
+    if isinstance(value, dict) and isinstance(index, str | int):
+        return value.get(index, UNKNOWN)
     if isinstance(value, list | tuple) and isinstance(index, int) and -len(value) <= index < len(value):
         return value[index]
     return UNKNOWN

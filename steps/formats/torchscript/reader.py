@@ -7,24 +7,24 @@ to ``argumentName``, a dictionary's key or a named tuple's field to ``resultName
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.encodings import magic
 from klever.steps.encodings.callables import Risk, describe, judge
 from klever.steps.encodings.pickle import Global, Object, Pickle, Value, read_pickle
-from klever.steps.encodings.pytorch import Container, TensorType, recognise, tensor_type
+from klever.steps.encodings.pytorch import Container, TensorType, open_container, recognise, tensor_type
 from klever.steps.encodings.stream import Stream
-from klever.steps.encodings.zip import ZipArchive
 from klever.steps.errors import MalformedModelError, UnsafeModelError
 from klever.steps.files import BytesSource
 from klever.steps.formats.interface import Reading
 from klever.steps.formats.torchscript.code import Argument, Code, Method, Type, unmangled
 from klever.steps.formats.torchscript.flow import Flow, Module
-from klever.steps.formats.torchscript.rules import Known
+from klever.steps.formats.torchscript.values import UNKNOWN, Known
 from klever.steps.model.signature import Signature, Tensor
 
 if TYPE_CHECKING:
+    from klever.steps.encodings.zip import ZipArchive
     from klever.steps.files import Source
     from klever.steps.model.shapes import Shape
 
@@ -55,14 +55,14 @@ def read_archive(source: "Source", author: Signature | None) -> Reading:
     return reader.read(_examples(archive, prefix), author)
 
 
-def _open(source: "Source") -> tuple[ZipArchive, str]:
+def _open(source: "Source") -> "tuple[ZipArchive, str]":
     """Open the archive; say what the file is where it is another of PyTorch's."""
     head = source.read_at(0, len(magic.LEGACY_TORCH))
     if head.startswith(magic.PICKLE):
         _refuse(_read_legacy(source, head), "a pickle, as torch.save wrote before PyTorch 1.6")
     if not head.startswith(magic.ZIP):
         raise MalformedModelError("the file is no ZIP archive, as every TorchScript file is")
-    archive = ZipArchive(source)
+    archive = open_container(source)
     found = recognise(archive.names)
     if found is None:
         raise MalformedModelError("the archive holds no code, so it is no TorchScript", next_step=_SCRIPT_IT)
@@ -108,11 +108,11 @@ def _refuse(pickle: Pickle, kind: str) -> None:
     raise MalformedModelError(f"the file is {kind}, not TorchScript: {what}", next_step=_SCRIPT_IT)
 
 
-def _read_pickle(archive: ZipArchive, name: str) -> Pickle:
+def _read_pickle(archive: "ZipArchive", name: str) -> Pickle:
     return read_pickle(Stream(BytesSource(archive.read(name, MAX_PICKLE_BYTES))))
 
 
-def _examples(archive: ZipArchive, prefix: str) -> list[Value]:
+def _examples(archive: "ZipArchive", prefix: str) -> list[Value]:
     """Return the inputs with which ``forward`` was traced: ``traced_inputs.pkl``, since PyTorch 2.0."""
     if f"{prefix}traced_inputs.pkl" not in archive.names:
         return []
@@ -129,7 +129,7 @@ def _untagged(value: Value) -> Value:
     return value
 
 
-def _read_json(archive: ZipArchive, prefix: str) -> Reading:
+def _read_json(archive: "ZipArchive", prefix: str) -> Reading:
     """Read an archive of PyTorch 1.0 to 1.2: ``model.json`` names the main module's code file."""
     try:
         model = json.loads(archive.read(f"{prefix}model.json", MAX_CODE_BYTES))
@@ -150,7 +150,7 @@ def _read_json(archive: ZipArchive, prefix: str) -> Reading:
 class _Reader:
     """One archive: its code files as they are needed, and the tree of its modules."""
 
-    def __init__(self, archive: ZipArchive, prefix: str, root: Object) -> None:
+    def __init__(self, archive: "ZipArchive", prefix: str, root: Object) -> None:
         self.archive = archive
         self.prefix = prefix
         self.root = root
@@ -159,7 +159,7 @@ class _Reader:
 
     def read(self, examples: list[Value], author: Signature | None) -> Reading:
         name = str(self.root.function)
-        layers = dict(sorted(_count_layers(self.root).items()))
+        layers = dict(sorted(_count_layers(self.root, self._is_module).items()))
         found = self.find(name)
         forward = found.method(name.rpartition(".")[2], "forward") if found is not None else None
         if forward is None:
@@ -186,6 +186,15 @@ class _Reader:
             Signature(inputs=tuple(inputs), outputs=tuple(outputs), layers=layers or None),
             notes=tuple(self.notes),
         )
+
+    def _is_module(self, value: Object) -> bool:
+        """Tell a module, which has ``training`` unless it is frozen, from an instance of a script class."""
+        if isinstance(value.state, dict) and "training" in value.state:
+            return True
+        name = str(value.function)
+        code = self.find(name)
+        own = name.rpartition(".")[2]
+        return code is None or own not in code or code.base(own) == "Module"
 
     def _constants(self) -> list[Value]:
         """Return the tensors that the code names ``CONSTANTS.c0``, ...: weights of a frozen module."""
@@ -269,14 +278,14 @@ def _tensor(name: str, kind: Type, known: Value, facts: dict[str, Any]) -> Tenso
     return Tensor(name=name, dtype=dtype, shape=shape, **extra)
 
 
-def _count_layers(root: Object) -> Counter[str]:
+def _count_layers(root: Object, is_module: Callable[[Object], bool]) -> Counter[str]:
     """Count the classes of the modules that hold no further ones, each module once however often it is shared."""
     layers: Counter[str] = Counter()
     seen = {id(root)}
     pending = [root]
     while pending:
         module = pending.pop()
-        children = list(_submodules(module))
+        children = list(_submodules(module, is_module))
         if not children and module is not root:
             layers[unmangled(module.function.name)] += 1
         for child in children:
@@ -286,14 +295,14 @@ def _count_layers(root: Object) -> Counter[str]:
     return layers
 
 
-def _submodules(module: Object) -> Iterator[Object]:
+def _submodules(module: Object, is_module: Callable[[Object], bool]) -> Iterator[Object]:
     values = module.state.values() if isinstance(module.state, dict) else ()
     for value in values:
         if isinstance(value, Object) and isinstance(value.function, Global):
             kind = str(value.function)
             # Bound C++ classes and packed weights are no modules of their own.
             is_other = kind.startswith("__torch__.torch.classes.") or kind.endswith("PackedParams")
-            if kind.startswith("__torch__.") and not is_other:
+            if kind.startswith("__torch__.") and not is_other and is_module(value):
                 yield value
 
 

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from klever.steps.files import ModelFiles
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading, renamed
 from klever.steps.model.signature import Signature
 
 _SUFFIX: Final = ".xgboost"
@@ -44,17 +44,11 @@ class XGBoost(Format):
         evidence = {path: _evidence(files, path) for path in files.sizes if "/" not in path}
         proven = [path for path, found in evidence.items() if found is Evidence.CONTENT]
         likely = [path for path, found in evidence.items() if found is Evidence.NAME]
-        paths = tuple(proven + likely)
+        paths = proven + likely
         if not paths:
             return None
-        return Claim(
-            evidence=Evidence.CONTENT if proven else Evidence.NAME,
-            files=paths,
-            competing=paths if len(paths) > 1 else (),
-            rename={
-                path: f"{path.rpartition('.')[0] or path}{_SUFFIX}" for path in paths if not path.endswith(_SUFFIX)
-            },
-        )
+        strongest = Evidence.CONTENT if proven else Evidence.NAME
+        return Claim.of_one(strongest, paths, renamed(paths[0], _SUFFIX, files.sizes))
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
         """Read the numbers of features and outputs; the trees are passed over."""

@@ -56,7 +56,10 @@ class JSONWalker:
         self.window.jump(1)
 
     def value(self) -> object:
-        """Return the value here; raises `LimitExceededError` for one that no header holds, `MalformedModelError`."""
+        """Return the value here.
+
+        Raises `LimitExceededError` for one that no header holds, `MalformedModelError` for what is not JSON.
+        """
         parts: list[bytes] = []
         self._pass(parts)
         found: object = parse_json(b"".join(parts), f"the value before byte {self.window.position}")

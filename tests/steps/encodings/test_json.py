@@ -17,14 +17,14 @@ LOOSE = {"a name twice": b'{"a": 1, "a": 2}', "not a number": b"[NaN]", "infinit
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_not_json_is_malformed_and_the_error_names_the_document(fault: str, strict: bool) -> None:
-    with pytest.raises(MalformedModelError, match="^the header "):
+    with pytest.raises(MalformedModelError, match=r"^the header "):
         parse_json(FAULTS[fault], "the header", strict=strict)
 
 
 @pytest.mark.parametrize("case", LOOSE)
 def test_what_python_takes_beyond_the_standard_is_refused_on_request(case: str) -> None:
     parse_json(LOOSE[case], "the header")
-    with pytest.raises(MalformedModelError, match="^the header "):
+    with pytest.raises(MalformedModelError, match=r"^the header "):
         parse_json(LOOSE[case], "the header", strict=True)
 
 

@@ -3,27 +3,13 @@
 import struct
 
 import pytest
+from wire import field, varint
 
 from klever.steps.encodings.protobuf import Message, decode, fields
 from klever.steps.encodings.tensorflow import Function, Node, dtype_name, read_constant, read_shape
 from klever.steps.encodings.wire import decode_head
 from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
 from klever.steps.files import BytesSource
-
-
-def varint(number: int) -> bytes:
-    number %= 1 << 64
-    encoded = b""
-    while number > 127:
-        encoded += bytes([number & 127 | 128])
-        number >>= 7
-    return encoded + bytes([number])
-
-
-def field(number: int, content: bytes | int) -> bytes:
-    if isinstance(content, int):
-        return varint(number << 3) + varint(content)
-    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def shape(*sizes: int) -> bytes:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from corpus import corpus
 
 from klever.steps.encodings.prototext import parse_prototext
 from klever.steps.errors import MalformedModelError
@@ -16,7 +17,6 @@ from klever.steps.formats.caffemodel.windows import pooled
 from klever.steps.formats.interface import Evidence
 from klever.steps.model.shapes import Shape
 
-CORPUS = ("alexnet_narrow", "lenet", "lenet_v1_layers", "mobilenet_0.25", "opmix", "resnet18_narrow")
 CONVOLUTION = 'type: "Convolution" convolution_param { num_output: 8 '
 DECONVOLUTION = 'type: "Deconvolution" convolution_param { num_output: 8 '
 #: A layer of V2, and one of V1 whose type is CONVOLUTION.
@@ -35,9 +35,9 @@ def shape_after(layer: str, *sizes: int) -> Shape:
     return infer_shapes(built).blobs["y"]
 
 
-@pytest.mark.parametrize("name", CORPUS)
-def test_the_corpus_is_read_as_caffe_computed_it(shared: Path, name: str) -> None:
-    folder = shared / "corpus" / "CaffeModel" / name
+@pytest.mark.corpus
+@pytest.mark.parametrize("folder", corpus("CaffeModel"), ids=lambda folder: folder.name)
+def test_the_corpus_is_read_as_caffe_computed_it(folder: Path) -> None:
     files = LocalFiles.below(folder / "model")
     claim = FORMAT.claim(files)
     assert claim is not None

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus import corpus
+from wire import field
 
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.files import LocalFiles, MemoryFiles
@@ -17,23 +19,8 @@ from klever.steps.formats.interface import Claim, Evidence, Reading
 from klever.steps.model.shapes import Shape
 from klever.steps.model.signature import Signature, Tensor
 
-CORPUS = sorted((Path(__file__).resolve().parents[4] / "shared" / "corpus" / "GraphDef").glob("*"))
+CORPUS = corpus("GraphDef")
 FLOAT, INT32 = 1, 3
-
-
-def varint(number: int) -> bytes:
-    number %= 1 << 64
-    encoded = b""
-    while number > 127:
-        encoded += bytes([number & 127 | 128])
-        number >>= 7
-    return encoded + bytes([number])
-
-
-def field(number: int, content: bytes | int) -> bytes:
-    if isinstance(content, int):
-        return varint(number << 3) + varint(content)
-    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def shape_attribute(sizes: Shape) -> bytes:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from corpus import corpus
 
 from klever.steps.errors import MalformedModelError
 from klever.steps.files import LocalFiles, MemoryFiles, Source
@@ -17,8 +18,7 @@ SESSION_NAMES = {
     "seq_cnn_keras3": (["input_layer"], ["dense_1"]),
     "resnet_bottleneck_keras3": (["input_layer_1"], ["predictions"]),
 }
-CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus" / "H5"
-CASES = sorted(path.name for path in CORPUS.iterdir()) if CORPUS.is_dir() else []
+CASES = [path.name for path in corpus("H5")]
 
 
 def read(folder: Path) -> Reading:

@@ -172,7 +172,7 @@ NESTED = stage(f"{ML}tuning.CrossValidatorModel")
         ({"metadata/part-00000": b"{a}"}, MalformedModelError),
         ({"metadata/part-00000": b"{}"}, MalformedModelError),
         ({"metadata/part-00000": b'{"class":3}'}, MalformedModelError),
-        ({"metadata/part-00000": b'{"class":' + b"[" * 100_000 + b"}"}, MalformedModelError),
+        ({"metadata/part-00000": b'{"class":' + b"[" * 100_000 + b"}"}, LimitExceededError),
         (
             {"metadata/part-00000": stage(f"{ML}X", inputCols=["a"] * 9 + [str(n) for n in range(20_001)])},
             LimitExceededError,
@@ -182,7 +182,19 @@ NESTED = stage(f"{ML}tuning.CrossValidatorModel")
             LimitExceededError,
         ),
     ],
-    ids=range(11),
+    ids=[
+        "a pipeline without stages",
+        "no metadata",
+        "a stage without metadata",
+        "metadata cut short",
+        "empty metadata",
+        "metadata that is not JSON",
+        "no class",
+        "a class that is no name",
+        "JSON nested too deep",
+        "too many columns",
+        "too many pipelines in one another",
+    ],
 )
 def test_what_is_no_saved_model_is_refused(files: dict[str, bytes], error: type[ModelError]) -> None:
     with pytest.raises(error):

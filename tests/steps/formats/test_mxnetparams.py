@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus import corpus
 
 from klever.steps.errors import LimitExceededError, MalformedModelError, ModelError, TruncatedModelError
 from klever.steps.files import BytesSource, LocalFiles, MemoryFiles
@@ -85,11 +86,9 @@ def test_unknown_sizes_and_ranks_never_lead_to_a_wrong_one(
             assert all(size in (-1, truth) for size, truth in zip(actual or (), expected, strict=False))
 
 
-CORPUS = ("corpus/MXNetParams/*/oracle/meta.json",)
-
-
+@pytest.mark.corpus
 def test_every_model_of_the_corpus_agrees_with_its_oracle(shared: Path) -> None:
-    cases = [path.parent.parent for pattern in CORPUS for path in sorted(shared.glob(pattern))]
+    cases = corpus("MXNetParams")
     assert cases
     for case in cases:
         oracle = json.loads((case / "oracle" / "meta.json").read_text())

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from corpus import corpus
+from wire import field
 
 from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
 from klever.steps.files import BytesSource, LocalFiles, MemoryFiles
@@ -17,40 +19,21 @@ from klever.steps.formats.netdef.values import Value
 from klever.steps.model.shapes import Shape
 from klever.steps.model.signature import Signature
 
-CORPUS = (
-    "alexnet_brew",
-    "constantfill_inplace_relu",
-    "embedding_int_input",
-    "from_caffe_alexnet_narrow",
-    "from_caffe_resnet18_narrow",
-    "lenet_brew",
-    "opmix_brew",
-    "resnet18_brew_narrow",
-)
-
-
-def delimited(number: int, data: bytes) -> bytes:
-    length, size = b"", len(data)
-    while size > 0x7F:
-        length += bytes((size & 0x7F | 0x80,))
-        size >>= 7
-    return bytes((number << 3 | 2,)) + length + bytes((size,)) + data
-
 
 def operator(kind: str, inputs: str, outputs: str, *arguments: bytes) -> bytes:
-    blobs = [delimited(1, name.encode()) for name in inputs.split()]
-    blobs += [delimited(2, name.encode()) for name in outputs.split()]
-    body = b"".join(blobs) + delimited(4, kind.encode()) + b"".join(delimited(5, one) for one in arguments)
-    return delimited(2, body)
+    blobs = [field(1, name.encode()) for name in inputs.split()]
+    blobs += [field(2, name.encode()) for name in outputs.split()]
+    body = b"".join(blobs) + field(4, kind.encode()) + b"".join(field(5, one) for one in arguments)
+    return field(2, body)
 
 
 def integers(name: str, *values: int) -> bytes:
-    return delimited(1, name.encode()) + b"".join(bytes((6 << 3, value)) for value in values)
+    return field(1, name.encode()) + b"".join(bytes((6 << 3, value)) for value in values)
 
 
 def floats(name: str, count: int) -> bytes:
     """Return an argument of unpacked floats, as proto2 writes them: a tag before each."""
-    return delimited(1, name.encode()) + struct.pack("<Bf", 5 << 3 | 5, 0.5) * count
+    return field(1, name.encode()) + struct.pack("<Bf", 5 << 3 | 5, 0.5) * count
 
 
 INIT = operator("GivenTensorFill", "", "w", integers("shape", 4, 6), floats("values", 24))
@@ -64,10 +47,10 @@ def read(files: dict[str, bytes], author: Signature | None = None) -> Reading:
     return FORMAT.read(memory, claim, author)
 
 
-@pytest.mark.parametrize("name", CORPUS)
+@pytest.mark.corpus
+@pytest.mark.parametrize("folder", corpus("NetDef"), ids=lambda folder: folder.name)
 @pytest.mark.parametrize("authored", [True, False])
-def test_the_corpus_is_read_as_caffe2_computed_it(shared: Path, name: str, authored: bool) -> None:
-    folder = shared / "corpus" / "NetDef" / name
+def test_the_corpus_is_read_as_caffe2_computed_it(folder: Path, authored: bool) -> None:
     files = LocalFiles.below(folder / "model")
     claim = FORMAT.claim(files)
     assert claim is not None
@@ -87,7 +70,7 @@ def test_the_corpus_is_read_as_caffe2_computed_it(shared: Path, name: str, autho
 
 
 def test_a_fill_that_only_makes_an_input_exist_does_not_hide_it() -> None:
-    fake = operator("GivenTensorFill", "", "x", integers("shape", 1, 1), delimited(1, b"values") + b"\x2d\0\0\0\0")
+    fake = operator("GivenTensorFill", "", "x", integers("shape", 1, 1), field(1, b"values") + b"\x2d\0\0\0\0")
     signature = read({"init_net.pb": INIT + fake, "predict_net.pb": PREDICT}).signature
     assert [tensor.name for tensor in signature.inputs or ()] == ["x"]
 

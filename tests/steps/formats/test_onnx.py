@@ -5,27 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus import corpus
+from wire import field, varint
 
 from klever.steps.errors import LimitExceededError, MalformedModelError, MissingFilesError, UnsafeModelError
 from klever.steps.files import LocalFiles, MemoryFiles
 from klever.steps.formats.interface import Evidence, Reading
 from klever.steps.formats.onnx import FORMAT
 
-CORPUS = sorted((Path(__file__).resolve().parents[4] / "shared" / "corpus" / "ONNX").glob("*"))
-
-
-def varint(number: int) -> bytes:
-    encoded = b""
-    while number > 127:
-        encoded += bytes([number & 127 | 128])
-        number >>= 7
-    return encoded + bytes([number])
-
-
-def field(number: int, content: bytes | int) -> bytes:
-    if isinstance(content, int):
-        return varint(number << 3) + varint(content)
-    return varint(number << 3 | 2) + varint(len(content)) + content
+CORPUS = corpus("ONNX")
 
 
 def tensor_info(name: bytes) -> bytes:

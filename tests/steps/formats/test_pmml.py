@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus import corpus
 
 from klever.steps.errors import (
     LimitExceededError,
@@ -238,14 +239,11 @@ def test_a_chain_is_searched_for_results_only_so_far() -> None:
     assert files.source.read <= CHAIN_BYTES + (128 << 10)
 
 
-CORPUS = sorted((Path(__file__).resolve().parents[4] / "shared" / "corpus" / "PMML").glob("*/oracle/meta.json"))
-
-
 @pytest.mark.corpus
-@pytest.mark.parametrize("meta", CORPUS, ids=lambda meta: meta.parents[1].name)
-def test_fields_agree_with_jpmml(meta: Path) -> None:
-    oracle: dict[str, Any] = json.loads(meta.read_text())
-    files = LocalFiles.below(meta.parents[1] / "model")
+@pytest.mark.parametrize("case", corpus("PMML"), ids=lambda case: case.name)
+def test_fields_agree_with_jpmml(case: Path) -> None:
+    oracle: dict[str, Any] = json.loads((case / "oracle" / "meta.json").read_text())
+    files = LocalFiles.below(case / "model")
     claim = FORMAT.claim(files)
     assert claim is not None
     if "inputFields" not in oracle:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus import corpus
 
 from klever.steps.errors import MalformedModelError, MissingFilesError
 from klever.steps.files import LocalFiles, MemoryFiles
@@ -13,7 +14,7 @@ from klever.steps.formats.interface import Claim, Evidence, Reading
 from klever.steps.formats.savedmodel import FORMAT
 from klever.steps.model.signature import NamedSignature
 
-CORPUS = sorted((Path(__file__).resolve().parents[4] / "shared" / "corpus" / "SavedModel").glob("*"))
+CORPUS = corpus("SavedModel")
 
 
 def read(directory: Path) -> Reading:
