@@ -16,6 +16,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@# mypy does not follow the editable install's import hook: show it the packages under their names.
 	mkdir -p $(VENV)/typing/klever
 	for room in api steps workflows; do ln -sfn "$(CURDIR)/$$room" $(VENV)/typing/klever/$$room; done
+	$(BIN)/python -m compileall -q api steps workflows
 	touch $@
 
 demo: $(VENV)/.ready

@@ -64,7 +64,7 @@ class FileSource:
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(self._fd)
-            raise MalformedModelError(f"{path} is not a regular file")
+            raise MalformedModelError(f"{path} is not a regular file", next_step="give a model's file or directory")
         self.size = status.st_size
 
     def read_at(self, offset: int, length: int) -> bytes:

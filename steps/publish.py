@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from klever.steps.artifact import EXTRACTED_FROM
-from klever.steps.errors import InvalidReferenceError, MetadataError, UnrecognisedFormatError, at_stage
+from klever.steps.errors import ArchiveError, InvalidReferenceError, MetadataError, UnrecognisedFormatError, at_stage
 from klever.steps.extract import extract
 from klever.steps.files import LocalFiles
 from klever.steps.formats.interface import Claim
@@ -62,7 +62,10 @@ def publish(
     members = package_members(model.files, model.claim)
     total = sum(member.size for member in members)
     store = stores.open(reference)
-    archive = Archive(members)
+    try:
+        archive = Archive(members)
+    except ArchiveError as error:
+        raise ArchiveError(error.cause, stage="pack", next_step="rename or move the file, then publish again") from None
     with at_stage("push"):
         with watch("publish", total) as progress:
             layer = store.put_blob(reference.repository, archive.chunks, progress=progress)

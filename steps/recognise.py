@@ -156,14 +156,31 @@ def _complete(form: Format, claim: Claim) -> tuple[Format, Claim]:
 def _recognise_file(path: Path, format_id: str | None) -> Model[LocalFiles]:
     """Recognise one file, with those beside it that its format says belong to it."""
     alone = LocalFiles({path.name: path})
-    siblings = frozenset(name for name in names_in(path.parent) if name != path.name and (path.parent / name).is_file())
+    siblings = _siblings(path)
     formats: Iterable[Format] = (load_format(format_id),) if format_id else all_formats()
     together = {path.name: path}
     for form in formats:
         if form.claim(alone):
-            together.update((name, path.parent / name) for name in form.companions(path.name, siblings))
+            for name in form.companions(path.name, siblings):
+                together.update(_companion(path.parent, name))
     files = LocalFiles(together)
     return Model(files, *choose(files, format_id))
+
+
+def _siblings(path: Path) -> frozenset[str]:
+    """Return the names beside a file, those of directories with a slash at their end."""
+    names = (name for name in names_in(path.parent) if name not in _LITTER | {path.name})
+    kinds = ((name, path.parent / name) for name in names)
+    return frozenset(
+        name if entry.is_file() else f"{name}/" for name, entry in kinds if entry.is_file() or entry.is_dir()
+    )
+
+
+def _companion(directory: Path, name: str) -> Mapping[str, Path]:
+    if not name.endswith("/"):
+        return {name: directory / name}
+    below = _without_litter(LocalFiles.below(directory / name))
+    return {f"{name}{inner}": path for inner, path in below.paths.items()}
 
 
 def _without_litter(files: LocalFiles) -> LocalFiles:

@@ -20,7 +20,7 @@ def home_directory(environment: Mapping[str, str] = os.environ) -> Path:
     """Return ``KLEVER_HOME``, by default the user data directory of this platform."""
     if home := environment.get(HOME_VARIABLE):
         # Service files and containers pass it without a shell that would expand ``~``.
-        return Path(home).expanduser()
+        return Path(os.path.expanduser(home))  # noqa: PTH111 - which leaves an unknown user's name as it is
     from platformdirs import user_data_path
 
     return user_data_path("klever", appauthor=False)

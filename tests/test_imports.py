@@ -65,7 +65,7 @@ def test_inspecting_a_local_model_imports_no_store_and_no_other_reader(models: P
 
 
 def test_a_keras_model_imports_the_rules_of_the_layers_that_it_has(models: Path) -> None:
-    prefix = "klever.steps.kerasconfig.rules."
+    prefix = "klever.steps.frameworks.keras.rules."
     names = loaded(INSPECT.format(path=str(models / "H5/sequential_keras3/model")))
     families = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
     assert families <= {"rule", "core", "convolution", "reshaping"}

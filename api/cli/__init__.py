@@ -16,9 +16,13 @@ def main() -> None:
     gc.set_threshold(_GC_THRESHOLD)
     # Klever has no pydantic plugins; looking for some reads the metadata of every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    from klever.api.cli.run import run
+    try:
+        from klever.api.cli.run import run
 
-    code = run(sys.argv[1:])
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # Before or after the command itself, which tells of it.
+        code = 130
     # At its exit the interpreter collects garbage among all objects; those frozen are not walked, only let go of.
     gc.freeze()
     sys.exit(code)

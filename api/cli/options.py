@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,23 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 format_id = click.option("--format", "format_id", metavar="FORMAT", help="Settle the format, e.g. ONNX.")
+
+
+def _host(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Take a registry as people write it, also as the address that a browser shows."""
+    from klever.steps.errors import InvalidReferenceError
+    from klever.steps.oci.reference import parse_reference
+
+    text = re.sub(r"^https?://|/$", "", value)
+    try:
+        if parse_reference(f"{text}/x").host == text:
+            return text
+    except InvalidReferenceError:
+        pass
+    raise click.BadParameter(f"got {value!r}, expected HOST[:PORT] as references begin with it")
+
+
+host = click.argument("host", callback=_host)
 
 
 def connection(command: _Command) -> _Command:

@@ -14,7 +14,7 @@ def print_json(value: object) -> None:
     """Print one JSON document, with escapes for what the output's encoding or UTF-8 cannot say."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeError:
         text = json.dumps(value, indent=2)
     click.echo(text)

@@ -15,7 +15,7 @@ from typing import Final
 import click
 
 from klever.api.cli.output import visible
-from klever.steps.errors import AmbiguousFormatError, KleverError, StorageError
+from klever.steps.errors import AmbiguousFormatError, KleverError, PermanentError, StorageError
 
 #: Command to what it does, in the order of the help text; the module of that name is imported when it is called.
 COMMANDS: Final = MappingProxyType(
@@ -32,6 +32,12 @@ COMMANDS: Final = MappingProxyType(
         "logout": "Forget credentials of a registry.",
     }
 )
+
+
+class _UsageError(PermanentError):
+    """A command line that click refuses, for programs that read errors as JSON."""
+
+    usual_step = "see --help"
 
 
 class _Commands(click.Group):
@@ -82,7 +88,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every expected failure has been told on standard error."""
     try:
         code = klever.main(list(arguments), prog_name="klever", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KleverError as error:
         _tell(error, as_json="--json" in arguments)
         return error.exit_code
@@ -90,7 +97,10 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return 2
     except click.ClickException as error:
-        error.show()
+        if "--json" in arguments:
+            _tell(_UsageError(error.format_message()), as_json=True)
+        else:
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("klever: interrupted", err=True)
@@ -110,7 +120,7 @@ def run(arguments: Sequence[str]) -> int:
 def _tell(error: KleverError, *, as_json: bool) -> None:
     if as_json:
         document = {
-            "type": type(error).__name__,
+            "type": type(error).__name__.lstrip("_"),
             "stage": error.stage,
             "cause": error.cause,
             "nextStep": error.next_step,

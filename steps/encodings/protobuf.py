@@ -37,7 +37,6 @@ _WHOLE_BYTES: Final = _BUFFER_BYTES
 
 #: Messages up to this size are decoded as one piece of memory by `fields`; nodes of graphs are that small.
 _DECODE_BYTES: Final = 16 << 10
-_BRIEF_CHARACTERS: Final = 120
 
 
 class _Budget:
@@ -266,11 +265,6 @@ def text(part: bytes | Message, limit: int = 1 << 16) -> str:
     if isinstance(part, Message):
         return part.text(limit)
     return part.decode("utf-8", "backslashreplace")
-
-
-def brief(name: str) -> str:
-    """Return a name from a file as an error message can hold it: quoted, on one line, not endless."""
-    return repr(name if len(name) <= _BRIEF_CHARACTERS else f"{name[:_BRIEF_CHARACTERS]}...")
 
 
 def signed(value: int) -> int:

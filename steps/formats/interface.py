@@ -106,7 +106,10 @@ class Format(ABC):
         """
 
     def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
-        """Return which of ``siblings`` belong to the bare model file ``name`` in the same directory."""
+        """Return which of ``siblings`` belong to the bare model file ``name`` in the same directory.
+
+        The names of directories end in a slash; one that is returned belongs to the model with all that is in it.
+        """
         del name, siblings
         return ()
 

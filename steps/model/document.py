@@ -10,7 +10,7 @@ document has to say.
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
@@ -24,7 +24,7 @@ MAX_DEPTH: Final = 64
 MAX_NODES: Final = 200_000
 
 #: libyaml's parser where PyYAML was built with it: ten times as fast, the same events.
-_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _TAG: Final = "tag:yaml.org,2002:"
 _CONSTANTS: Final[dict[str, bool | None]] = {
@@ -71,13 +71,13 @@ def _decode(text: str | bytes, what: str) -> str:
         raise MetadataError(f"{what} is neither UTF-8 nor UTF-16 text") from None
 
 
-def _build(events: Iterator[Any], what: str) -> object:
+def _build(events: Iterator[yaml.Event], what: str) -> object:
     """Build the document; an open map is a pair of the dict and its pending key."""
-    stack: list[list[Any] | _Map] = []
+    stack: list[list[object] | _Map] = []
     result: object = None
     documents = nodes = 0
     for event in events:
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
@@ -95,7 +95,7 @@ def _build(events: Iterator[Any], what: str) -> object:
             if isinstance(event, yaml.ScalarEvent):
                 value = _scalar(event, line, what)
                 result = _place(stack, value, event.value, line, what)
-            else:
+            elif isinstance(event, yaml.CollectionStartEvent):
                 _check_collection_tag(event, line, what)
                 stack.append(_Map() if isinstance(event, yaml.MappingStartEvent) else [])
     return result
@@ -111,7 +111,7 @@ class _Map:
         self.key: str | None = None
 
 
-def _place(stack: list[list[Any] | _Map], value: object, written: str | None, line: int, what: str) -> object:
+def _place(stack: list[list[object] | _Map], value: object, written: str | None, line: int, what: str) -> object:
     """Put a finished value where it belongs; ``written`` is a scalar's own text, None for a collection."""
     if not stack:
         return value
@@ -130,7 +130,7 @@ def _place(stack: list[list[Any] | _Map], value: object, written: str | None, li
     return None
 
 
-def _scalar(event: Any, line: int, what: str) -> object:
+def _scalar(event: yaml.ScalarEvent, line: int, what: str) -> object:
     plain, _quoted = event.implicit
     kind = (event.tag or "").removeprefix(_TAG)
     if plain or kind in ("int", "float", "bool", "null"):
@@ -140,13 +140,13 @@ def _scalar(event: Any, line: int, what: str) -> object:
     raise _foreign(event, line, what)
 
 
-def _check_collection_tag(event: Any, line: int, what: str) -> None:
+def _check_collection_tag(event: yaml.CollectionStartEvent, line: int, what: str) -> None:
     if event.tag not in (None, "!", f"{_TAG}map", f"{_TAG}seq"):
         raise _foreign(event, line, what)
 
 
-def _foreign(event: Any, line: int, what: str) -> MetadataError:
-    return MetadataError(f"{what} asks for {event.tag[:100]!r} in line {line}, which is not plain data")
+def _foreign(event: yaml.ScalarEvent | yaml.CollectionStartEvent, line: int, what: str) -> MetadataError:
+    return MetadataError(f"{what} asks for {str(event.tag)[:100]!r} in line {line}, which is not plain data")
 
 
 def _resolve(text: str) -> object:

@@ -30,6 +30,10 @@ def merge(a: Shape, b: Shape) -> Shape:
     """Return what is known from two statements about the same tensor; raises where they contradict."""
     if a is None or b is None:
         return b if a is None else a
+    return _merge_known(a, b)
+
+
+def _merge_known(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     if len(a) != len(b):
         raise ShapeMismatchError(f"{a} and {b} differ in rank")
     return tuple(_merge_size(x, y) for x, y in zip(a, b, strict=True))
@@ -52,8 +56,13 @@ def count(sizes: Iterable[int]) -> int:
 
 
 def add(*sizes: int) -> int:
-    """Return the sum, `UNKNOWN` where a term is."""
+    """Return the sum of sizes, `UNKNOWN` where one is; see `subtract` for terms that may be negative."""
     return UNKNOWN if UNKNOWN in sizes else sum(sizes)
+
+
+def subtract(size: int, amount: int) -> int:
+    """Return ``size`` less an amount that is known, be it negative; `UNKNOWN` where ``size`` is."""
+    return UNKNOWN if size == UNKNOWN else size - amount
 
 
 def divide(size: int, parts: int) -> int:
@@ -67,9 +76,13 @@ def broadcast(*shapes: Shape) -> Shape:
     for shape in shapes:
         if shape is None:
             return None
-        pairs = zip_longest(reversed(result), reversed(shape), fillvalue=1)
-        result = tuple(_broadcast_size(x, y) for x, y in pairs)[::-1]
+        result = _broadcast_known(result, shape)
     return result
+
+
+def _broadcast_known(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    pairs = zip_longest(reversed(a), reversed(b), fillvalue=1)
+    return tuple(_broadcast_size(x, y) for x, y in pairs)[::-1]
 
 
 def _broadcast_size(x: int, y: int) -> int:
@@ -93,10 +106,9 @@ def concatenate(shapes: Sequence[Shape], axis: int) -> Shape:
     if any(len(shape) != len(known[0]) for shape in known):
         raise ShapeMismatchError(f"{known} differ in rank")
     total = UNKNOWN if len(known) < len(shapes) else add(*(shape[axis] for shape in known))
-    rest: Shape = None
-    for shape in known:
-        rest = merge(rest, (*shape[:axis], UNKNOWN, *shape[axis + 1 :]))
-    assert rest is not None  # noqa: S101 - `known` is not empty
+    rest, *others = ((*shape[:axis], UNKNOWN, *shape[axis + 1 :]) for shape in known)
+    for other in others:
+        rest = _merge_known(rest, other)
     return (*rest[:axis], total, *rest[axis + 1 :])
 
 
@@ -142,8 +154,7 @@ def matmul(a: Shape, b: Shape) -> Shape:
         raise ShapeMismatchError("a scalar is no matrix")
     left, right = ((1, *a) if len(a) == 1 else a), ((*b, 1) if len(b) == 1 else b)
     _merge_size(left[-1], right[-2])
-    batch = broadcast(left[:-2], right[:-2])
-    assert batch is not None  # noqa: S101 - both ranks are known
+    batch = _broadcast_known(left[:-2], right[:-2])
     return (*batch, *(left[-2:-1] if len(a) > 1 else ()), *(right[-1:] if len(b) > 1 else ()))
 
 

@@ -1,6 +1,6 @@
 """A model's signature, as ``ormbfile.yaml`` and the config blob spell it.
 
-    >>> Tensor(name="x", dtype="float32", shape=(-1, 3)).model_dump(by_alias=True, exclude_none=True)
+    >>> Tensor(name="x", dtype="float32", shape=(-1, 3)).to_json()
     {'name': 'x', 'dType': 'float32', 'size': [-1, 3]}
 
 Field names in JSON and YAML are those of ORMB; unknown fields of a document are kept as they came.

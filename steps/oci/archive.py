@@ -1,8 +1,10 @@
 """Pack files into a layer: a gzipped tar in one pass, in constant memory, the same bytes every time.
 
-    >>> archive = Archive([PackMember("model/m.onnx", source.size, lambda: FileSource(path))])
-    >>> descriptor = store.put_blob(repository, archive.chunks)
-    >>> layer = descriptor.annotated({media.LAYER_INDEX: archive.index.to_annotation()})
+    >>> from klever.steps.files import BytesSource
+    >>> archive = Archive([PackMember("model/m.onnx", 5, lambda: BytesSource(b"bytes"))])
+    >>> layer = b"".join(archive.chunks())
+    >>> [(entry.path, entry.size) for entry in archive.index.entries]
+    [('model/m.onnx', 5)]
 
 Weights do not shrink, so they go into stored deflate blocks (RFC 1951, section 3.2.4), which cost no more than a
 copy; text is deflated. Every tar header and every file begins a block of its own at a byte boundary and without
@@ -19,8 +21,9 @@ from typing import Final, Self
 
 from isal import isal_zlib
 
-from klever.steps.errors import StorageError
+from klever.steps.errors import ArchiveError, StorageError
 from klever.steps.files import Source
+from klever.steps.model.strict import parse_json
 from klever.steps.oci import tar
 
 #: The longest stored block, in bytes: its length is sixteen bits.
@@ -32,6 +35,8 @@ STORED_HEADER_BYTES: Final = 5
 GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _LAST_BLOCK: Final = b"\x01\x00\x00\xff\xff"
 _FULL_BLOCK: Final = b"\x00\xff\xff\x00\x00"
+#: CRC-32 and length (RFC 1952, section 2.3.1).
+_TRAILER_BYTES: Final = 8
 
 #: Bytes read and handed on at a time: sixteen full blocks, just below 1 MiB.
 _READ_BYTES: Final = 16 * STORED_BYTES
@@ -85,6 +90,23 @@ class LayerIndex:
         """Say whether every file is listed."""
         return len(self.entries) == self.total
 
+    def fills(self, size: int) -> bool:
+        """Say whether these files, one behind the other as `Archive` packs them, make up a layer of ``size`` bytes.
+
+        Where they do not, the index names other files than the layer holds, or other places.
+        """
+        offset = len(GZIP_HEADER)
+        for entry in self.entries:
+            if entry.offset != offset:
+                return False
+            try:
+                offset += STORED_HEADER_BYTES + len(tar.build_header(entry.path, entry.size))
+            except ArchiveError:
+                return False
+            offset += _stored_size(entry.size) if entry.packed is None else entry.packed
+            offset += _stored_size(-entry.size % tar.BLOCK)
+        return size == offset + _stored_size(len(tar.END)) + len(_LAST_BLOCK) + _TRAILER_BYTES
+
     def to_annotation(self) -> str:
         """Return compact JSON: ``{"v": 1, "n": total, "m": [[path, size, offset, packed?], ...]}``."""
         rows: list[list[str | int]] = []
@@ -105,16 +127,21 @@ class LayerIndex:
         if len(text) > 2 * _MAX_INDEX_CHARS:
             return None
         try:
-            document = json.loads(text)
+            document = parse_json(text.encode())
             if document["v"] != 1:
                 return None
             entries = tuple(_entry(*row) for row in document["m"])
             total = document["n"]
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError):
             return None
         if type(total) is not int or total < len(entries) or len({e.path for e in entries}) < len(entries):
             return None
         return cls(entries, total)
+
+
+def _stored_size(size: int) -> int:
+    """Return how many bytes of a gzip stream ``size`` bytes take in stored blocks."""
+    return size + -(-size // STORED_BYTES) * STORED_HEADER_BYTES
 
 
 def _entry(path: object, size: object, offset: object, packed: object = None) -> IndexEntry:

@@ -2,12 +2,14 @@
 
 A name is ``repository:tag``, or the tag alone for layouts of other tools, in the annotation that image specification
 1.1 gives for it (``annotations.md``); an entry without it is reached by its digest, and by ``latest`` where it is the
-only one. What other tools wrote, entries, fields and annotations, survives every change. What does not belong here: files.
+only one. What other tools wrote, entries, fields and annotations, survives every change. What does not belong here:
+files.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import Any, Final, Self
 
@@ -57,7 +59,7 @@ class LayoutIndex:
 
     def to_json(self) -> bytes:
         """Return the bytes to write."""
-        return json.dumps(self.document, separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(self.document, separators=(",", ":")).encode()
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the well-formed entries in their order."""
@@ -73,11 +75,9 @@ class LayoutIndex:
 
     def find(self, repository: str, *, tag: str | None = None, digest: Digest | None = None) -> Entry | None:
         """Return an entry of the repository by tag or by digest."""
-        for entry in self:
-            if entry.repository == repository and (
-                entry.tag == tag if tag is not None else entry.descriptor.digest == digest
-            ):
-                return entry
+        found = self._places.get((repository, tag if tag is not None else digest))
+        if found is not None:
+            return found
         return self.unnamed if not repository and tag == DEFAULT_TAG else None
 
     @property
@@ -108,6 +108,16 @@ class LayoutIndex:
         """Leave out the entries for which ``is_removed`` is true."""
         values = [v for v in self._values if not ((entry := _parse_entry(v)) and is_removed(entry))]
         return type(self)({**self.document, "manifests": values})
+
+    @cached_property
+    def _places(self) -> Mapping[tuple[str, str | None], Entry]:
+        """Repository with tag or with digest, which hold no colon and one, to the first entry that is there."""
+        places: dict[tuple[str, str | None], Entry] = {}
+        for entry in self:
+            for version in (entry.tag, entry.descriptor.digest):
+                if version is not None:
+                    places.setdefault((entry.repository, version), entry)
+        return places
 
     @property
     def _values(self) -> list[Any]:

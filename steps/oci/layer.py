@@ -89,7 +89,7 @@ class LayerFiles:
     def _entries(self) -> Mapping[str, IndexEntry] | None:
         """Path in the layer to its place, for a layer with an index or one that can be walked; else None."""
         index = LayerIndex.from_annotation(self._layer.annotations.get(media.LAYER_INDEX, ""))
-        if index is None or not index.complete:
+        if index is None or not index.complete or not index.fills(self._layer.size):
             index = walk(self._blob) if self._blob is not None else None
         # Its first file is checked now, while the layer can still be walked or streamed; others when they are opened.
         elif self._blob is not None and index.entries and open_entry(self._blob, index.entries[0]) is None:

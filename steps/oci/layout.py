@@ -63,6 +63,8 @@ class LayoutStore:
         self._blobs = BlobDirectory(directory)
         self._ingest = Ingest(directory)
         self._mutex = Lock()
+        #: Inode, size and time of the index that was last looked into, and what it held.
+        self._known: tuple[tuple[int, int, int], LayoutIndex] | None = None
         self._ready = False
         self._writer = Writer(self._ingest)
 
@@ -70,7 +72,7 @@ class LayoutStore:
 
     def get_manifest(self, repository: str, reference: str | Digest) -> StoredManifest:
         """Return the manifest under a tag or digest, verified; raises `NotFoundError`."""
-        entry = self._find(self.read_index(), repository, reference)
+        entry = self._find(self._known_index(), repository, reference)
         stored = entry.descriptor
         # Without the annotations of the entry, which are about its place in this layout.
         return StoredManifest(Descriptor(stored.media_type, stored.digest, stored.size), self._manifest_bytes(stored))
@@ -244,6 +246,21 @@ class LayoutStore:
         return tuple(garbage.check(self.read_index(), self._blobs))
 
     # Details.
+
+    def _known_index(self) -> LayoutIndex:
+        """Return the index as it was when it was last read, unless the file is another one now.
+
+        For looking up: who lists a store of ten thousand versions asks for each.
+        """
+        try:
+            status = (self.directory / _INDEX_FILE).stat()
+        except OSError:
+            return self.read_index()
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        known = self._known
+        if known is None or known[0] != stamp:
+            known = self._known = stamp, self.read_index()
+        return known[1]
 
     def _find(self, index: LayoutIndex, repository: str, reference: str | Digest, *, nested: bool = True) -> Entry:
         if ":" not in reference:

@@ -8,7 +8,6 @@ MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
-EMPTY: Final = "application/vnd.oci.empty.v1+json"
 
 #: The annotation by which an image layout's index names an entry.
 REF_NAME: Final = "org.opencontainers.image.ref.name"
@@ -16,7 +15,5 @@ CREATED: Final = "org.opencontainers.image.created"
 
 #: On the layer: where its members lie, as a hint for ranged reading (see `klever.steps.oci.archive`).
 LAYER_INDEX: Final = "kleveross.io/layer-index"
-#: On a manifest that only changes the metadata: the digest of the manifest that it came from.
-DERIVED_FROM: Final = "kleveross.io/derived-from"
 #: On an entry of an image layout's index that has no tag: the repository that it is in.
 REPOSITORY: Final = "kleveross.io/repository"

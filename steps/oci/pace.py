@@ -5,14 +5,17 @@ it in the head of an answer or in its body. What does not belong here: trying ag
 """
 
 import io
+import re
 import time
-from http.client import HTTPResponse, LineTooLong
+from http.client import HTTPException, HTTPResponse, LineTooLong
 from typing import Any, Final
 
 #: Slower than any line that a model is fetched over.
 SLOWEST_BYTES_PER_SECOND: Final = 1 << 10
 #: Bytes of an answer before its body; interim answers, of which there may be any number, count as well.
 MAX_HEAD_BYTES: Final = 1 << 20
+
+_LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class TrickleError(TimeoutError):
@@ -67,7 +70,10 @@ class PacedResponse(HTTPResponse):
         self.fp = io.BufferedReader(self._paced)
 
     def begin(self) -> None:
-        """Read the head."""
+        """Read the head; raises `http.client.HTTPException` for one that is endless or gives an odd length."""
         self._paced.allowance = MAX_HEAD_BYTES
         super().begin()
         self._paced.allowance = None
+        length = self.headers.get("Content-Length")
+        if length is not None and not _LENGTH.fullmatch(length):
+            raise HTTPException("an answer of no clear length")

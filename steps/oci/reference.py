@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from klever.steps.errors import InvalidReferenceError
+from klever.steps.errors import InvalidReferenceError, at_stage
 from klever.steps.oci.descriptor import Digest, parse_digest
 
 DEFAULT_TAG: Final = "latest"
@@ -64,6 +64,7 @@ class Reference:
         return replace(self, digest=digest)
 
 
+@at_stage("reference")
 def parse_reference(text: str) -> Reference:
     """Parse a reference; raises `InvalidReferenceError` that says which part is wrong."""
     if text.startswith(_LAYOUT):

@@ -111,7 +111,7 @@ def _check_target(target: Path, *, force: bool) -> None:
 
 def _inhabited() -> tuple[Path, ...]:
     """Return the directories that no one means to lose with all that is in them."""
-    return Path.cwd().resolve(), Path("~").expanduser().resolve()
+    return Path.cwd().resolve(), Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 - pathlib's raises for a user without a home
 
 
 def _publish(staging: Path, target: Path, *, force: bool) -> None:

@@ -41,7 +41,8 @@ _OTHER_NUMBERS: Final = (
     (329, 337, "device"),
     (337, 345, "device"),
 )
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
+#: Control characters of both sets, and what turns a line or its direction: such a name shows as another one.
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _RECORD_LENGTH: Final = re.compile(rb"[1-9][0-9]{0,6} ")
 
 _REFUSED_TYPES: Final = {

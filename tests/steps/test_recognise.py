@@ -111,3 +111,24 @@ def test_an_empty_directory_and_a_missing_path_are_errors(tmp_path: Path, name: 
     (tmp_path / "empty").mkdir()
     with pytest.raises((UnrecognisedFormatError, NotFoundError)):
         recognise(tmp_path / (name or "missing"))
+
+
+@pytest.mark.parametrize(
+    ("case", "marker"), [("SavedModel", "saved_model.pb"), ("MLflow", "MLmodel"), ("CaffeModel", "*.prototxt")]
+)
+def test_one_file_of_a_model_brings_the_others_along(models: Path, tmp_path: Path, case: str, marker: str) -> None:
+    found = {path.parent for path in models.glob(f"{case}/*/model/**/{marker}") if "bad" not in str(path)}
+    folder = next(path for path in sorted(found) if len(list(path.iterdir())) > 1)
+    shutil.copytree(folder, tmp_path / "model")
+    (tmp_path / "model" / "__pycache__").mkdir()
+    (tmp_path / "model" / "__pycache__" / "code.pyc").write_bytes(b"litter")
+    one = recognise(next((tmp_path / "model").glob(marker)))
+    whole = recognise(tmp_path / "model")
+    assert one.format.id == whole.format.id == case
+    assert one.files.sizes == whole.files.sizes
+
+
+def test_a_name_that_merely_begins_alike_is_no_companion(place: Place) -> None:
+    folder = place("ONNX", {"*.onnx": "net"})
+    (folder / "network-password.txt").write_text("secret")
+    assert set(recognise(folder / "net").files.sizes) == {"net"}

@@ -31,15 +31,14 @@ def command(references: tuple[str, ...], as_json: bool, stores: Stores) -> None:
             raise click.UsageError(f"{text} names no version; write {text}:TAG or {text}@DIGEST")
         parsed.append(reference)
     with at_stage("delete"):
-        for reference in parsed:
+        for text, reference in zip(references, parsed, strict=True):
             try:
                 stores.open(reference).delete(reference.repository, reference.version)
             except NotFoundError as error:
                 if reference.host:
                     raise
                 raise no_such_artifact(reference) from error
+            if not as_json:
+                click.echo(f"deleted {text}")
     if as_json:
         output.print_json({"deleted": list(references)})
-        return
-    for text in references:
-        click.echo(f"deleted {text}")

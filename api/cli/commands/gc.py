@@ -44,7 +44,7 @@ def command(layout: Path | None, older_than: float, check: bool, as_json: bool) 
     store = LayoutStore(layout or home_directory() / STORE_FOLDER)
     if layout is None and not store.directory.exists():
         # The first publication makes it.
-        output.print_json({"faults": []} if check else {"blobs": 0, "files": 0, "bytes": 0}) if as_json else click.echo("this machine's store is empty")
+        _tell_empty(check, as_json)
         return
     if check:
         with at_stage("check"):
@@ -68,3 +68,10 @@ def command(layout: Path | None, older_than: float, check: bool, as_json: bool) 
         output.print_json(asdict(collected))
         return
     click.echo(f"removed {collected.blobs} blobs and {collected.files} leftovers: {output.human_size(collected.bytes)}")
+
+
+def _tell_empty(check: bool, as_json: bool) -> None:
+    if as_json:
+        output.print_json({"faults": []} if check else {"blobs": 0, "files": 0, "bytes": 0})
+    else:
+        click.echo("there is nothing in this machine's store yet")

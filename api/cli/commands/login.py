@@ -10,7 +10,7 @@ from klever.steps.stores import Stores
 
 
 @click.command("login")
-@click.argument("host")
+@options.host
 @click.option("--username", "-u", help="The user; asked for on a terminal where it is not given.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @options.connection

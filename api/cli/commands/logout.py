@@ -2,11 +2,12 @@
 
 import click
 
+from klever.api.cli import options
 from klever.steps.errors import at_stage
 
 
 @click.command("logout")
-@click.argument("host")
+@options.host
 def command(host: str) -> None:
     """Forget the credentials for the registry HOST.
 

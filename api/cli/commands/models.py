@@ -40,13 +40,21 @@ def parse_prefix(text: str) -> tuple[Reference, str]:
     if text.startswith("oci:"):
         directory, _, prefix = text[len("oci:") :].partition(":")
         return Reference("", "", layout=directory), prefix
-    first, _, rest = text.partition("/")
-    if first == "localhost" or set(first) & set(".:"):
+    first, slash, rest = text.partition("/")
+    if _is_host(first, slash):
         from klever.steps.oci.reference import parse_reference
 
         # A host alone is no reference; with a name behind it the grammar checks it.
         return Reference(parse_reference(f"{first}/x").host, ""), rest.rstrip("/") + ("/" if rest.endswith("/") else "")
     return Reference("", ""), text
+
+
+def _is_host(first: str, slash: str) -> bool:
+    """Say whether a prefix begins with a host; without a slash behind it, ``net:v1`` is a name and a tag."""
+    if slash or first.startswith("["):
+        return first == "localhost" or bool(set(first) & set(".:"))
+    name, _, port = first.partition(":")
+    return (name == "localhost" or "." in name) and (not port or port.isdigit())
 
 
 def _document(artifact: StoredArtifact) -> dict[str, object]:

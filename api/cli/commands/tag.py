@@ -31,8 +31,7 @@ def command(reference: str, targets: tuple[str, ...], as_json: bool, stores: Sto
         target = replace(source, tag=parse_tag(text), digest=None) if bare else parse_reference(text)
         if (target.host, target.layout) != (source.host, source.layout):
             raise click.UsageError(f"{text} is in another store; use klever copy")
-        with at_stage("tag"):
-            tagged.append({"reference": str(target), "digest": copy(source, target, stores).digest})
+        tagged.append({"reference": str(target), "digest": copy(source, target, stores).digest})
     if as_json:
         output.print_json(tagged)
         return

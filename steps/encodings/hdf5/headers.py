@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 from klever.steps.encodings.hdf5.storage import Cursor, Storage
 from klever.steps.errors import MalformedModelError
 
-DATASPACE: Final = 0x01
 LINK_INFO: Final = 0x02
 DATATYPE: Final = 0x03
 LINK: Final = 0x06

@@ -116,7 +116,14 @@ class CaffeModel(Format):
         )
 
     def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
-        """Return the prototxt of a bare caffemodel: of the same stem, else ``deploy.prototxt``, else the only one."""
+        """Return the prototxt of a bare caffemodel: of the same stem, else ``deploy.prototxt``, else the only one.
+
+        Of a bare prototxt, the one caffemodel that it would be returned for.
+        """
+        if name.lower().endswith(".prototxt"):
+            weights = (path for path in sorted(siblings) if path.lower().endswith(".caffemodel"))
+            own = tuple(path for path in weights if name in self.companions(path, siblings | {name}))
+            return own if len(own) == 1 else ()
         if not name.lower().endswith(".caffemodel"):
             return ()
         texts = sorted(path for path in siblings if path.lower().endswith(".prototxt"))

@@ -24,11 +24,11 @@ from klever.steps.model.shapes import (
     UNKNOWN,
     Shape,
     ShapeMismatchError,
-    add,
     concatenate,
     count,
     divide,
     normalise_axis,
+    subtract,
 )
 
 Rule = Callable[[Layer, Sequence[Shape]], Sequence[Shape]]
@@ -128,7 +128,7 @@ def _slice(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
     if points:
         if len(points) != parts - 1 or any(a >= b for a, b in zip((0, *points), points, strict=False)):
             raise ShapeMismatchError(f"slice points {points} do not part a blob into {parts}")
-        last = add(size, -points[-1]) if size == UNKNOWN or size > points[-1] else 0
+        last = subtract(size, points[-1]) if size == UNKNOWN or size > points[-1] else 0
         if last == 0:
             raise ShapeMismatchError(f"slice point {points[-1]} lies outside a size of {size}")
         sizes = [b - a for a, b in zip((0, *points), points, strict=False)] + [last]

@@ -8,7 +8,17 @@ from typing import Final
 
 from klever.steps.encodings.prototext import Fields
 from klever.steps.formats.caffemodel.graph import Layer
-from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, add, count, normalise_axis, slide, unslide
+from klever.steps.model.shapes import (
+    UNKNOWN,
+    Shape,
+    ShapeMismatchError,
+    add,
+    count,
+    normalise_axis,
+    slide,
+    subtract,
+    unslide,
+)
 
 
 def _per_axis(fields: Fields, name: str, default: int, axes: int) -> list[int]:
@@ -140,7 +150,7 @@ def _upsample(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
         stated = fields.integer(f"upsample_{edge}")
         factor = fields.integer(f"scale_{edge}", scale)
         padded = 1 if fields.flag(f"pad_out_{edge}") else 0
-        result.append(stated or add(count((size, factor)), -padded))
+        result.append(stated or subtract(count((size, factor)), padded))
     return [(*bottom[:2], *result)]
 
 

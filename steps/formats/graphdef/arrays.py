@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from math import ceil, prod
 from typing import Final
 
-from klever.steps.encodings.tensorflow import MAX_ELEMENTS, Number
 from klever.steps.formats.graphdef.call import (
     MAX_OUTPUTS,
     NOTHING,
@@ -19,6 +18,7 @@ from klever.steps.formats.graphdef.call import (
     shape_rule,
     vector,
 )
+from klever.steps.frameworks.tensorflow import MAX_ELEMENTS, Number
 from klever.steps.model.shapes import (
     UNKNOWN,
     Shape,

@@ -6,7 +6,7 @@ What does not belong here: any rule, and the order in which nodes are visited.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from klever.steps.encodings.tensorflow import Node, Number
+from klever.steps.frameworks.tensorflow import Node, Number
 from klever.steps.model.shapes import UNKNOWN, Shape
 
 #: A guard against attributes that claim absurd numbers of outputs.

@@ -5,8 +5,8 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from klever.steps.encodings.tensorflow import MAX_ELEMENTS, Number
 from klever.steps.formats.graphdef.call import Call, Known, Values, rule, shape_rule
+from klever.steps.frameworks.tensorflow import MAX_ELEMENTS, Number
 from klever.steps.model.shapes import UNKNOWN, Shape, broadcast, count, merge, reduce
 
 #: DataTypes of whole numbers, on which division rounds towards zero.

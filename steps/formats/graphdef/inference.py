@@ -8,10 +8,10 @@ belong here: the rules, which the modules beside this one enter in a table.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from klever.steps.encodings.tensorflow import MAX_ELEMENTS, Function, Node
 from klever.steps.formats.graphdef import algebra, arrays, elementwise, windows
 from klever.steps.formats.graphdef.call import MAX_OUTPUTS, NOTHING, RULES, Call, Known, Values
 from klever.steps.formats.graphdef.operators import outputs_of
+from klever.steps.frameworks.tensorflow import MAX_ELEMENTS, Function, Node
 from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, merge
 
 #: The modules enter their rules when they are imported.

@@ -9,8 +9,8 @@ counts, and ``[]`` for a list of types. What does not belong here: shapes, which
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from klever.steps.encodings.tensorflow import DTYPES, Node
 from klever.steps.formats.graphdef.call import MAX_OUTPUTS
+from klever.steps.frameworks.tensorflow import DTYPES, Node
 
 
 class Output(NamedTuple):

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from klever.steps.encodings.protobuf import Message, brief, fields, signed
-from klever.steps.encodings.tensorflow import Function, Node, Part, dtype_name
+from klever.steps.encodings.protobuf import Message, fields, signed
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.files import ModelFiles, opened
 from klever.steps.formats.graphdef import is_text
@@ -20,6 +19,7 @@ from klever.steps.formats.graphdef.call import Known
 from klever.steps.formats.graphdef.inference import Graph
 from klever.steps.formats.graphdef.operators import WITHOUT_OUTPUTS, is_known, outputs_of
 from klever.steps.formats.interface import Reading
+from klever.steps.frameworks.tensorflow import Function, Node, Part, dtype_name
 from klever.steps.model.signature import Signature, Tensor
 
 #: A defence: the largest published frozen graphs hold a third of it.
@@ -84,7 +84,7 @@ def _take(contents: _Contents, number: int, value: int | Part) -> None:
     if number == 1:
         node = Node.read(value)
         if node.name in contents.nodes:
-            raise MalformedModelError(f"two nodes of the graph are named {brief(node.name)}")
+            raise MalformedModelError(f"two nodes of the graph are named {node.name[:100]!r}")
         contents.nodes[node.name] = node
     elif number == 2:
         for kind, content in fields(value):
@@ -158,7 +158,7 @@ def _notes(contents: _Contents, inputs: Iterable[Tensor], outputs: Iterable[Tens
     if not outputs:
         yield "every node of the graph is read by another, so none is an output"
     if variables := [node.name for node in contents.nodes.values() if node.op in _VARIABLES]:
-        yield f"the graph is not frozen: {len(variables)} variables, as {brief(variables[0])}, have no value in it"
+        yield f"the graph is not frozen: {len(variables)} variables, as {variables[0][:100]!r}, have no value in it"
     for tensor in outputs:
         if tensor.shape is None:
             yield f"the shape of output {tensor.name} does not follow from the graph"

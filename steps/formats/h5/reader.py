@@ -6,7 +6,7 @@ from klever.steps.encodings.hdf5.file import File, Group
 from klever.steps.errors import MalformedModelError
 from klever.steps.files import Source
 from klever.steps.formats.interface import Reading
-from klever.steps.kerasconfig import interpret, parse_config
+from klever.steps.frameworks.keras import interpret, parse_config
 from klever.steps.model.signature import Signature
 
 #: Attributes of the root that say who wrote the file.

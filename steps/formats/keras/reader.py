@@ -6,8 +6,8 @@ from klever.steps.encodings.zip import ZipArchive
 from klever.steps.errors import MalformedModelError
 from klever.steps.files import Source
 from klever.steps.formats.interface import Reading
-from klever.steps.kerasconfig import interpret, parse_config
-from klever.steps.kerasconfig.document import MAX_CONFIG_BYTES
+from klever.steps.frameworks.keras import interpret, parse_config
+from klever.steps.frameworks.keras.document import MAX_CONFIG_BYTES
 from klever.steps.model.signature import Signature
 
 _CONFIG: Final = "config.json"

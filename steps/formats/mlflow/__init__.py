@@ -33,6 +33,10 @@ class MLflow(Format):
             return None
         return Claim(Evidence.CONTENT if _KEYS.search(head) else Evidence.NAME, files=(FILE,))
 
+    def companions(self, name: str, siblings: frozenset[str]) -> tuple[str, ...]:
+        """Return everything: the directory is the model."""
+        return tuple(sorted(siblings)) if name == FILE else ()
+
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
         """Read the declared signature; see `reader.read_document`."""
         from klever.steps.formats.mlflow.reader import read_document

@@ -44,8 +44,6 @@ class Operator(NamedTuple):
     type: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    name: str = ""
-    engine: str = ""
     arguments: Mapping[str, Argument] = MappingProxyType({})
 
     def integer(self, name: str, default: int = 0) -> int:
@@ -171,21 +169,21 @@ class _Decoder:
         return Net(name, tuple(operators), tuple(listed[7]), tuple(listed[8]))
 
     def _operator(self, part: bytes | Message) -> Operator:
-        """Decode an OperatorDef: input 1, output 2, name 3, type 4, arg 5, engine 7."""
+        """Decode an OperatorDef: input 1, output 2, type 4, arg 5."""
         blobs: dict[int, list[str]] = {1: [], 2: []}
-        texts: dict[int, str] = {}
+        kind = ""
         arguments: dict[str, Argument] = {}
         for number, value in self._fields(part):
             if number in (1, 2):
                 blobs[number].append(text(_delimited(number, value)))
-            elif number in (3, 4, 7):
-                texts[number] = text(_delimited(number, value))
+            elif number == 4:
+                kind = text(_delimited(number, value))
             elif number == 5:
                 name, argument = self._argument(_delimited(number, value))
                 arguments[name] = argument
-        if not texts.get(4):
+        if not kind:
             raise MalformedModelError("an operator has no type")
-        return Operator(texts[4], tuple(blobs[1]), tuple(blobs[2]), texts.get(3, ""), texts.get(7, ""), arguments)
+        return Operator(kind, tuple(blobs[1]), tuple(blobs[2]), arguments)
 
     def _argument(self, part: bytes | Message) -> tuple[str, Argument]:
         """Decode an Argument: name 1, f 2, i 3, s 4, floats 5, ints 6, strings 7."""
@@ -278,8 +276,6 @@ def _build_operator(described: Fields) -> Operator:
         described.text("type"),
         described.texts("input"),
         described.texts("output"),
-        described.text("name"),
-        described.text("engine"),
         {argument.text("name"): _build_argument(argument) for argument in described.messages("arg")},
     )
 

@@ -147,6 +147,11 @@ def _lengths(operator: Operator, others: Sequence[Value]) -> Implied:
     return Implied(Value((UNKNOWN,), "int32"))
 
 
+def _weights(operator: Operator, others: Sequence[Value]) -> Implied:
+    del operator, others
+    return Implied(Value((UNKNOWN,), "float32"))
+
+
 def _image_info(operator: Operator, others: Sequence[Value]) -> Implied:
     """Take height, width and scale of each image."""
     del operator, others
@@ -177,7 +182,7 @@ _RULES: Final[Mapping[tuple[str, int], _Rule]] = {
     ("SparseLengthsMean", 2): _lengths,
     ("SparseLengthsSum", 1): _index_list,
     ("SparseLengthsSum", 2): _lengths,
-    ("SparseLengthsWeightedSum", 1): lambda operator, others: Implied(Value((UNKNOWN,), "float32")),  # noqa: ARG005
+    ("SparseLengthsWeightedSum", 1): _weights,
     ("SparseLengthsWeightedSum", 2): _index_list,
     ("SparseLengthsWeightedSum", 3): _lengths,
 }

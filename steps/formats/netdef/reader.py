@@ -14,25 +14,12 @@ from klever.steps.formats.netdef.inputs import Implied, imply_values
 from klever.steps.formats.netdef.placeholders import find_placeholders
 from klever.steps.formats.netdef.shapes import infer_values, is_known
 from klever.steps.formats.netdef.values import UNKNOWN_VALUE, Value
+from klever.steps.frameworks import onnx
 from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, merge
 from klever.steps.model.signature import Signature, Tensor
 
 _MAX_NOTES: Final = 5
 _MAX_INFO_BYTES: Final = 1 << 20
-#: ``TensorProto.DataType`` of ONNX, by which ``value_info.json`` names types.
-_ONNX_DTYPES: Final = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    4: "uint16",
-    5: "int16",
-    6: "int32",
-    7: "int64",
-    8: "object",
-    9: "bool",
-    10: "float16",
-    11: "float64",
-}
 
 
 def read_model(files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
@@ -113,7 +100,7 @@ def _value_info(files: ModelFiles, claim: Claim) -> Mapping[str, Implied]:
     if isinstance(document, dict):
         for name, info in document.items():
             if isinstance(info, list) and len(info) == 2 and isinstance(info[0], int):
-                found[name] = Implied(Value(_sizes(info[1]), _ONNX_DTYPES.get(info[0])))
+                found[name] = Implied(Value(_sizes(info[1]), onnx.DTYPES.get(info[0])))
     return found
 
 

@@ -63,9 +63,8 @@ class ONNX(Format):
         """Return the files in which exporters keep external data, by the names that they give them."""
         stem = name.rsplit(".", 1)[0]
         usual = {f"{stem}{end}" for end in (".data", "_data", ".weights", ".bin.data", "_external_data")}
-        return tuple(
-            sorted(other for other in siblings if other != name and (other.startswith(name) or other in usual))
-        )
+        longer = (f"{name}.", f"{name}_", f"{name}-")
+        return tuple(sorted(other for other in siblings - {name} if other in usual or other.startswith(longer)))
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
         """Read the signature; see `reader.read_model`."""

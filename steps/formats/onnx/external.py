@@ -8,7 +8,7 @@ import posixpath
 from collections.abc import Iterable
 from typing import Final
 
-from klever.steps.encodings.protobuf import Message, brief, fields, text
+from klever.steps.encodings.protobuf import Message, fields, text
 from klever.steps.errors import MissingFilesError, TruncatedModelError, UnsafeModelError
 from klever.steps.files import ModelFiles
 
@@ -39,14 +39,15 @@ class ExternalData:
         missing = tuple(sorted(path for path in self._needed if path not in self._sizes))
         if missing:
             more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
+            named = ", ".join(repr(path[:100]) for path in missing[:_MAX_NAMED])
             raise MissingFilesError(
-                f"the weights lie in files that are not there: {', '.join(map(brief, missing[:_MAX_NAMED]))}{more}",
+                f"the weights lie in files that are not there: {named}{more}",
                 missing=missing,
                 next_step="put them beside the model",
             )
         for path, end in self._needed.items():
             if end > self._sizes[path]:
-                raise TruncatedModelError(f"{brief(path)} has {self._sizes[path]} bytes where the model needs {end}")
+                raise TruncatedModelError(f"{path[:100]!r} has {self._sizes[path]} bytes where the model needs {end}")
 
     def _resolve(self, name: str, location: str) -> str:
         plain = location.replace("\\", "/")
@@ -60,7 +61,7 @@ class ExternalData:
         )
         if unsafe:
             raise UnsafeModelError(
-                f"tensor {brief(name)} takes its data from {brief(location)}, "
+                f"tensor {name[:100]!r} takes its data from {location[:100]!r}, "
                 "which is not a file in the model's directory"
             )
         return posixpath.join(self._directory, path)

@@ -1,19 +1,19 @@
 """Pickles and archives of ``torch.save``: the globals that loading would import, told in words.
 
-What does not belong here: the opcodes (`encodings.pickle`), the judgement of names (`encodings.callables`).
+What does not belong here: the opcodes (`encodings.pickle`), the judgement of names (`frameworks.callables`).
 """
 
 from typing import TYPE_CHECKING, Final
 
 from klever.steps.encodings import magic
 from klever.steps.encodings import pickle as opcodes
-from klever.steps.encodings.callables import Risk, describe, judge
-from klever.steps.encodings.joblib import read_joblib
-from klever.steps.encodings.pytorch import Container, open_container, recognise
 from klever.steps.encodings.stream import Stream
 from klever.steps.encodings.zip import ZipArchive
 from klever.steps.errors import MalformedModelError, ModelError, TruncatedModelError
 from klever.steps.files import HEAD_BYTES, BytesSource
+from klever.steps.frameworks.callables import Risk, describe, judge
+from klever.steps.frameworks.joblib import read_joblib
+from klever.steps.frameworks.pytorch import Container, open_container, recognise
 
 if TYPE_CHECKING:
     from klever.steps.files import Source

@@ -6,7 +6,7 @@ Every SavedModel writes and reads its own checkpoint by operators too. Those cou
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from klever.steps.encodings.tensorflow import Function, Node
+from klever.steps.frameworks.tensorflow import Function, Node
 from klever.steps.model.signature import NamedSignature
 
 #: What an operator does to the world outside.

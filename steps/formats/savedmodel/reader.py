@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from klever.steps.encodings.protobuf import Message, fields, text
-from klever.steps.encodings.tensorflow import Function, Node, Part, dtype_name, read_shape
 from klever.steps.errors import LimitExceededError, MalformedModelError, MissingFilesError
 from klever.steps.files import ModelFiles, opened
 from klever.steps.formats.interface import Reading
 from klever.steps.formats.savedmodel import NAME, TEXT_NAME
 from klever.steps.formats.savedmodel.hazards import find_hazards, is_relevant
+from klever.steps.frameworks.tensorflow import Function, Node, Part, dtype_name, read_shape
 from klever.steps.model.signature import NamedSignature, Signature, Tensor
 
 DEFAULT: Final = "serving_default"

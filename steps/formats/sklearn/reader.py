@@ -2,15 +2,13 @@
 
 The input is one tensor ``input`` of [-1, features] float64, whose columns' names stand in ``featureNames``; the
 outputs are named after the methods that give them: ``predict``, ``predict_proba``, ``transform``. What does not
-belong here: joblib's encoding (`encodings.joblib`), the table of classes (`kinds`).
+belong here: joblib's encoding (`frameworks.joblib`), the table of classes (`kinds`).
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from klever.steps.encodings.callables import Risk, describe, judge
-from klever.steps.encodings.joblib import Array, array_of, read_joblib, scalar_of
 from klever.steps.encodings.pickle import Global, Object, Value
 from klever.steps.errors import MalformedModelError
 from klever.steps.formats.interface import Reading
@@ -27,6 +25,8 @@ from klever.steps.formats.sklearn.kinds import (
     Kind,
     kind_of,
 )
+from klever.steps.frameworks.callables import Risk, describe, judge
+from klever.steps.frameworks.joblib import Array, array_of, read_joblib, scalar_of
 from klever.steps.model.signature import Signature, Tensor
 
 if TYPE_CHECKING:

@@ -59,8 +59,8 @@ def _is_script(files: ModelFiles, path: str) -> bool | None:
         return False
     if not head.startswith(magic.ZIP):
         return None
-    from klever.steps.encodings.pytorch import Container, recognise
     from klever.steps.encodings.zip import ZipArchive
+    from klever.steps.frameworks.pytorch import Container, recognise
 
     try:
         with opened(files, path) as source:

@@ -39,17 +39,12 @@ class Line:
     """A statement without a block of its own."""
 
     text: str
+    #: The variables that it assigns, or may change in place.
+    changed: frozenset[str]
 
     def parsed(self) -> list[ast.stmt]:
         """Parse it; raises `MalformedModelError` for what is no statement."""
         return parse(self.text).body
-
-    @property
-    def changed(self) -> set[str]:
-        """The variables that it assigns, or may change in place."""
-        assigned = _ASSIGNED.match(self.text)
-        changing = _CHANGING.search(self.text)
-        return {*(_NAME.findall(assigned[1]) if assigned else ()), *(changing.groups() if changing else ())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,7 @@ class Branch:
         return statement.value if isinstance(statement, ast.Expr) else ast.Constant(None)
 
     @property
-    def changed(self) -> set[str]:
+    def changed(self) -> frozenset[str]:
         """The variables that either block changes."""
         return self.then.changed | self.otherwise.changed
 
@@ -78,7 +73,7 @@ class Loop:
     body: "Block"
 
     @property
-    def changed(self) -> set[str]:
+    def changed(self) -> frozenset[str]:
         """The variables that the body changes."""
         return self.body.changed
 
@@ -87,12 +82,9 @@ class Loop:
 class Block:
     """Statements of the same indentation."""
 
-    parts: list[Line | Branch | Loop]
-
-    @property
-    def changed(self) -> set[str]:
-        """The variables that the statements change."""
-        return set().union(*(part.changed for part in self.parts))
+    parts: tuple[Line | Branch | Loop, ...]
+    #: The variables that the statements change.
+    changed: frozenset[str]
 
     @property
     def raises(self) -> bool:
@@ -156,6 +148,15 @@ class Method:
         return None
 
 
+_EMPTY: Final = Block((), frozenset())
+
+
+def _read_line(text: str) -> Line:
+    assigned, changing = _ASSIGNED.match(text), _CHANGING.search(text)
+    names = (*(_NAME.findall(assigned[1]) if assigned else ()), *(changing.groups() if changing else ()))
+    return Line(text, frozenset(names))
+
+
 def _read_block(lines: list[tuple[int, str]], indent: int, depth: int) -> Block:
     """Take the lines of a block from the end of ``lines``, which are in reverse order."""
     if depth > MAX_BLOCK_DEPTH:
@@ -164,23 +165,23 @@ def _read_block(lines: list[tuple[int, str]], indent: int, depth: int) -> Block:
     while lines and lines[-1][0] >= indent:
         _, text = lines.pop()
         if not text.endswith(":"):
-            parts.append(Line(text))
+            parts.append(_read_line(text))
             continue
         inner = _read_inner(lines, indent, depth)
         if text.startswith("if "):
-            otherwise = Block([])
+            otherwise = _EMPTY
             if lines and lines[-1] == (indent, "else:"):
                 lines.pop()
                 otherwise = _read_inner(lines, indent, depth)
             parts.append(Branch(text[len("if ") : -1], inner, otherwise))
         else:
             parts.append(Loop(inner))
-    return Block(parts)
+    return Block(tuple(parts), frozenset().union(*(part.changed for part in parts)))
 
 
 def _read_inner(lines: list[tuple[int, str]], indent: int, depth: int) -> Block:
     is_deeper = bool(lines) and lines[-1][0] > indent
-    return _read_block(lines, lines[-1][0], depth + 1) if is_deeper else Block([])
+    return _read_block(lines, lines[-1][0], depth + 1) if is_deeper else _EMPTY
 
 
 def unmangled(name: str) -> str:

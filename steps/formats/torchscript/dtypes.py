@@ -72,7 +72,10 @@ def _promote_tensors(first: Known, second: Known) -> str | None:
         # A tensor without dimensions counts by its category only, as a number does.
         whole, point = (second, first) if first.shape == () else (first, second)
         assert whole.dtype is not None and point.dtype is not None  # noqa: S101, PT018 - returned above
-        return whole.dtype if _category(whole.dtype) >= _category(point.dtype) else point.dtype
+        if _category(whole.dtype) >= _category(point.dtype):
+            return whole.dtype
+        # Tracing turns Python's numbers into such tensors, which then still count as numbers.
+        return point.dtype if point.dtype != "float64" else None
     return _promote_names(first.dtype, second.dtype)
 
 

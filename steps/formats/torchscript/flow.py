@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from klever.steps.encodings.pickle import Global, Object, Value
-from klever.steps.encodings.pytorch import tensor_type
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.formats.torchscript.code import Block, Branch, Code, Line, Loop, Method, dotted
-from klever.steps.formats.torchscript.rules import CLASSES, FUNCTIONS, call_operator
+from klever.steps.formats.torchscript.rules import BLOCKS, CLASSES, FUNCTIONS, call_operator
 from klever.steps.formats.torchscript.values import UNKNOWN, Known, call_rule, join
+from klever.steps.frameworks.pytorch import tensor_type, untagged
 
 #: Expressions evaluated in one archive; a traced network of thousands of layers stays below it.
 _MAX_STEPS: Final = 100_000
@@ -49,18 +49,50 @@ class Module:
 
 def _flowing(value: Flowing) -> Flowing:
     if isinstance(value, Object):
+        value = untagged(value)
+    if isinstance(value, Object):
         found = tensor_type(value)
         if found is not None:
             return Known(found.dtype, found.shape)
+        if str(value.function).endswith("PackedParamsBase"):
+            return _packed_weight(value.state)
         return Module(value) if isinstance(value.function, Global) else UNKNOWN
     if isinstance(value, list | tuple) and len(value) <= _MAX_ITEMS:
         return type(value)(map(_flowing, value)) if not any(isinstance(one, list | tuple) for one in value) else UNKNOWN
     return value if value is None or isinstance(value, bool | int | float | str) else UNKNOWN
 
 
-#: The local variables of a method; what it returns stands under a name that no variable has.
-_Scope: TypeAlias = dict[str, Flowing]
+#: What a method returns stands under a name that no variable has.
 _RESULT: Final = "return"
+
+
+class _Scope:
+    """The local variables of a method, or of a branch, which sees copies of those around it."""
+
+    __slots__ = ("_copy", "_outer", "_values")
+
+    def __init__(self, outer: "_Scope | None", copy: Callable[[Flowing], Flowing]) -> None:
+        self._values: dict[str, Flowing] = {}
+        self._outer = outer
+        self._copy = copy
+
+    def get(self, name: str) -> Flowing:
+        if name not in self._values and self._outer is not None:
+            self._values[name] = self._copy(self._outer.get(name))
+        return self._values.get(name, UNKNOWN)
+
+    def set(self, name: str, value: Flowing) -> None:
+        self._values[name] = value
+
+
+def _packed_weight(state: Value) -> Flowing:
+    """Return the weight, the first tensor with the rank of one, in the state of a quantised layer's parameters."""
+    for one in state if isinstance(state, tuple | list) else ():
+        for value in one if isinstance(one, tuple | list) else (one,):
+            found = tensor_type(value)
+            if found is not None and len(found.shape) > 1:
+                return Known(None, found.shape)
+    return UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +110,38 @@ class Flow:
         self._constants = constants
         self._steps = _MAX_STEPS
         self._depth = 0
+        self._blocks: dict[Method, Block] = {}
 
     def run(self, module: Module, method: Method, inputs: list[Known]) -> Flowing:
         """Follow the method; return its result. ``inputs`` get to know what the operators demand of them."""
-        return self._follow(method, module, list(inputs))
+        is_given = [one.dtype is not None or one.shape is not None for one in inputs]
+        pairs = zip(method.arguments, inputs, is_given, strict=False)
+        # Whether an optional argument comes is open unless something is said about it.
+        values = [one if given or argument.type.name != "Optional" else UNKNOWN for argument, one, given in pairs]
+        return self._follow(method, module, values)
 
     def _follow(self, method: Method, receiver: Flowing, values: list[Flowing]) -> Flowing:
         if self._depth >= _MAX_DEPTH:
             return UNKNOWN
         self._depth += 1
         names = [argument.name for argument in method.arguments]
-        scope: _Scope = dict(zip(names, values, strict=False))
-        scope[method.receiver] = receiver
+        scope = _Scope(None, self._copied)
+        for name, value in zip(names, values, strict=False):
+            scope.set(name, value)
+        scope.set(method.receiver, receiver)
         try:
-            self._run(method.block(), scope)
+            if method not in self._blocks:
+                self._blocks[method] = method.block()
+            self._run(self._blocks[method], scope)
+            result = scope.get(_RESULT)
         except (MalformedModelError, LimitExceededError, RecursionError):
-            scope.clear()  # a body that cannot be followed says nothing; the signature stands without it
+            result = UNKNOWN  # a body that cannot be followed says nothing; the signature stands without it
         self._depth -= 1
-        return scope.get(_RESULT, UNKNOWN)
+        return result
 
     def _run(self, block: Block, scope: _Scope) -> None:
         for part in block.parts:
+            self._steps -= 1
             if isinstance(part, Line):
                 self._run_line(part, scope)
             elif isinstance(part, Branch):
@@ -108,12 +151,12 @@ class Flow:
 
     def _run_line(self, line: Line, scope: _Scope) -> None:
         if not self._afford(len(line.text)):
-            _forget(Block([line]), scope)
+            _forget(line, scope)
             return
         try:
             statements = line.parsed()
         except LimitExceededError:
-            _forget(Block([line]), scope)
+            _forget(line, scope)
             return
         for statement in statements:
             if isinstance(statement, ast.Assign):
@@ -121,12 +164,16 @@ class Flow:
             elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
                 self._assign(statement.target, self._evaluate(statement.value, scope), scope)
             elif isinstance(statement, ast.Return) and statement.value is not None:
-                scope[_RESULT] = self._evaluate(statement.value, scope)
+                scope.set(_RESULT, self._evaluate(statement.value, scope))
             elif isinstance(statement, ast.Expr):
                 self._evaluate(statement.value, scope)
 
     def _choose(self, branch: Branch, scope: _Scope) -> None:
         """Follow the branch whose condition holds, or that does not raise; else keep what both agree on."""
+        if not self._afford(len(branch.text)):
+            for name in branch.changed:
+                scope.set(name, UNKNOWN)
+            return
         condition = self._evaluate(branch.condition(), scope)
         chosen: Block | None = None
         if isinstance(condition, bool):
@@ -137,11 +184,32 @@ class Flow:
             self._run(chosen, scope)
             return
         # What a branch demands of its operands holds there only, so that it runs on copies.
-        scopes = [_copied(scope), _copied(scope)]
+        scopes = [_Scope(scope, self._copied), _Scope(scope, self._copied)]
         self._run(branch.then, scopes[0])
         self._run(branch.otherwise, scopes[1])
-        for name in branch.then.changed | branch.otherwise.changed:
-            scope[name] = join(scopes[0].get(name, UNKNOWN), scopes[1].get(name, UNKNOWN))
+        for name in branch.changed:
+            scope.set(name, self._joined(scopes[0].get(name), scopes[1].get(name)))
+
+    def _spend(self, steps: int) -> bool:
+        """Pay for that many steps; False where nothing is left."""
+        self._steps -= steps
+        return self._steps >= 0
+
+    def _copied(self, value: Flowing) -> Flowing:
+        if isinstance(value, Known):
+            return value.apart()
+        if not isinstance(value, list | tuple | dict):
+            return value
+        if not self._spend(1 + len(value)):
+            return UNKNOWN
+        if isinstance(value, dict):
+            return {name: self._copied(one) for name, one in value.items()}
+        return type(value)(map(self._copied, value))
+
+    def _joined(self, a: Flowing, b: Flowing) -> Flowing:
+        if isinstance(a, tuple | list) and type(a) is type(b) and len(a) == len(b) and self._spend(1 + len(a)):
+            return type(a)(map(self._joined, a, b))
+        return join(a, b)
 
     def _afford(self, length: int) -> bool:
         """Pay for parsing a line of so many characters; False where nothing is left."""
@@ -150,7 +218,7 @@ class Flow:
 
     def _assign(self, target: ast.expr, value: Flowing, scope: _Scope) -> None:
         if isinstance(target, ast.Name):
-            scope[target.id] = value
+            scope.set(target.id, value)
         elif isinstance(target, ast.Tuple):
             fits = isinstance(value, tuple | list) and len(value) == len(target.elts)
             for position, one in enumerate(target.elts):
@@ -161,7 +229,7 @@ class Flow:
         if self._steps < 0:
             return UNKNOWN
         if isinstance(node, ast.Name):
-            return scope.get(node.id, UNKNOWN)
+            return scope.get(node.id)
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Tuple):
@@ -217,6 +285,8 @@ class Flow:
         name = _dotted(function)
         own = scope.get(name) if "." not in name else self._evaluate(function, scope)
         values = [self._evaluate(one, scope) for one in node.args]
+        if not self._spend(sum(len(value) for value in values if isinstance(value, list | tuple))):
+            return UNKNOWN
         if isinstance(own, _Function):
             return self._call_function(own.name, values)
         if name in ("annotate", "unchecked_cast", "uninitialized"):
@@ -224,7 +294,9 @@ class Flow:
         if name == "getattr" and len(values) == 2 and isinstance(values[0], Module):
             return values[0].attribute(str(values[1]))
         keywords = {one.arg: self._evaluate(one.value, scope) for one in node.keywords if one.arg}
-        return call_operator(name.rpartition(".")[2], values, keywords)
+        result = call_operator(name, values, keywords)
+        is_paid = self._spend(len(result) if isinstance(result, list | tuple) else 0)
+        return result if is_paid else UNKNOWN
 
     def _cast(self, name: str, node: ast.Call, values: list[Flowing]) -> Flowing:
         if len(values) != 2:
@@ -237,6 +309,8 @@ class Flow:
         code = self._find(module.kind)
         own = module.kind.rpartition(".")[2]
         method = code.method(own, name) if code is not None and own in code else None
+        if own in BLOCKS and name.startswith("forward") and ".torch.nn.modules." in module.kind:
+            return self._call_block(own, method, values)
         result = self._follow(method, module, values) if method is not None else UNKNOWN
         if result is UNKNOWN and name.startswith("forward") and ".torch.nn.modules." in module.kind:
             # Scripted modules of PyTorch's own branch on their configuration; their class tells what they do.
@@ -244,6 +318,12 @@ class Flow:
             plain = bool(values) and all(value is None for value in values[1:])
             return call_rule(CLASSES, own, values[:1], parameters) if plain else UNKNOWN
         return result
+
+    def _call_block(self, own: str, method: Method | None, values: list[Flowing]) -> Flowing:
+        result = call_rule(BLOCKS, own, values, {})
+        # A traced module has the results only that were used.
+        is_single = method is not None and method.result is not None and method.result.name == "Tensor"
+        return result[0] if is_single and isinstance(result, tuple) else result
 
     def _call_function(self, name: str, values: list[Flowing]) -> Flowing:
         own = name.rpartition(".")[2]
@@ -262,21 +342,9 @@ class Flow:
         return self._follow(method, values[0], values[1:]) if values else UNKNOWN
 
 
-def _copied(scope: _Scope) -> _Scope:
-    return {name: _copy(value) for name, value in scope.items()}
-
-
-def _copy(value: Flowing) -> Flowing:
-    if isinstance(value, Known):
-        return value.apart()
-    if isinstance(value, list | tuple):
-        return type(value)(map(_copy, value))
-    return {name: _copy(one) for name, one in value.items()} if isinstance(value, dict) else value
-
-
-def _forget(block: Block, scope: _Scope) -> None:
-    for name in block.changed:
-        scope[name] = UNKNOWN
+def _forget(part: Line | Block, scope: _Scope) -> None:
+    for name in part.changed:
+        scope.set(name, UNKNOWN)
 
 
 def _item(value: Flowing, index: Flowing) -> Flowing:

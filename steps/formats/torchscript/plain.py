@@ -13,13 +13,17 @@ from klever.steps.formats.torchscript.values import UNKNOWN, Arguments, Keywords
 #: Numbers beyond what a tensor may count are of no use, and cost.
 _MAX_NUMBER: Final = 1 << 63
 #: The longest list that is put together.
-_MAX_LENGTH: Final = 10_000
+_MAX_LENGTH: Final = 200
 
 
 def is_plain(value: object) -> bool:
     """Tell a number, text, truth value or None, or a list of those, from tensors and what is unknown."""
     if isinstance(value, list | tuple):
-        return all(map(is_plain, value))
+        return len(value) <= _MAX_LENGTH and all(map(_is_scalar, value))
+    return _is_scalar(value)
+
+
+def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
@@ -84,6 +88,12 @@ def _set_item(values: Arguments, _: Keywords) -> Any:
     return UNKNOWN
 
 
+def _list(values: Arguments, _: Keywords) -> list[Any]:
+    if not isinstance(values[0], list | tuple):
+        raise TypeError
+    return list(values[0])
+
+
 def _dtype(values: Arguments, _: Keywords) -> Any:
     code = code_of(tensor(values[0]).dtype)
     return UNKNOWN if code is None else code
@@ -126,7 +136,7 @@ OTHER: Final[dict[str, Rule]] = {
     "dim": lambda v, _: len(ranked(v[0])),
     "device": lambda *_: "device",
     "is_floating_point": lambda v, _: _is_floating(tensor(v[0]).dtype),
-    "list": lambda v, _: list(v[0]),
+    "list": _list,
 }
 
 

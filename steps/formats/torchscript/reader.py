@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.encodings import magic
-from klever.steps.encodings.callables import Risk, describe, judge
 from klever.steps.encodings.pickle import Global, Object, Pickle, Value, read_pickle
-from klever.steps.encodings.pytorch import Container, TensorType, open_container, recognise, tensor_type
 from klever.steps.encodings.stream import Stream
 from klever.steps.errors import MalformedModelError, UnsafeModelError
 from klever.steps.files import BytesSource
 from klever.steps.formats.interface import Reading
 from klever.steps.formats.torchscript.code import Argument, Code, Method, Type, unmangled
 from klever.steps.formats.torchscript.flow import Flow, Module
-from klever.steps.formats.torchscript.values import UNKNOWN, Known
+from klever.steps.formats.torchscript.values import Known
+from klever.steps.frameworks.callables import Risk, describe, judge
+from klever.steps.frameworks.pytorch import Container, TensorType, open_container, recognise, tensor_type, untagged
 from klever.steps.model.signature import Signature, Tensor
 
 if TYPE_CHECKING:
@@ -116,17 +116,9 @@ def _examples(archive: "ZipArchive", prefix: str) -> list[Value]:
     """Return the inputs with which ``forward`` was traced: ``traced_inputs.pkl``, since PyTorch 2.0."""
     if f"{prefix}traced_inputs.pkl" not in archive.names:
         return []
-    root = _untagged(_read_pickle(archive, f"{prefix}traced_inputs.pkl").root)
-    values = _untagged(root.get("forward")) if isinstance(root, dict) else None
+    root = untagged(_read_pickle(archive, f"{prefix}traced_inputs.pkl").root)
+    values = untagged(root.get("forward")) if isinstance(root, dict) else None
     return list(values) if isinstance(values, list | tuple) else []
-
-
-def _untagged(value: Value) -> Value:
-    """Take the value out of ``restore_type_tag(value, type)``."""
-    if isinstance(value, Object) and isinstance(value.function, Global):
-        is_tagged = value.function.name == "restore_type_tag" and len(value.args) > 0
-        return value.args[0] if is_tagged else value
-    return value
 
 
 def _read_json(archive: "ZipArchive", prefix: str) -> Reading:
@@ -217,7 +209,7 @@ class _Reader:
     def _inputs(self, forward: Method, examples: list[Value]) -> list[Tensor]:
         inputs = []
         for position, argument in enumerate(forward.arguments):
-            example = tensor_type(_untagged(examples[position])) if position < len(examples) else None
+            example = tensor_type(untagged(examples[position])) if position < len(examples) else None
             inputs.append(_input(position, argument, example))
         if examples:
             self.notes.append("shapes of inputs are those of the example inputs with which the model was traced")
@@ -241,11 +233,13 @@ class _Reader:
             for position, inner in enumerate(kind.arguments):
                 yield from self._flatten(inner, values[position] if values else None, None, depth + 1)
         elif kind.name in ("Dict", "List") and keys is not None and len(kind.arguments) > 0:
-            for name in keys:
-                yield name, kind.arguments[-1], None
+            by_key = value if isinstance(value, dict) else dict(enumerate(value)) if isinstance(value, list) else {}
+            for position, name in enumerate(keys):
+                yield name, kind.arguments[-1], by_key.get(name if kind.name == "Dict" else position)
         elif (fields := self._fields(kind)) is not None and depth < 16:
-            for name, inner in fields:
-                for below, one, known in self._flatten(inner, None, None, depth + 1):
+            values = value if isinstance(value, tuple) and len(value) == len(fields) else (None,) * len(fields)
+            for (name, inner), field in zip(fields, values, strict=True):
+                for below, one, known in self._flatten(inner, field, None, depth + 1):
                     yield below or name, one, known
         elif kind.name != "NoneType":
             yield None, kind, value

@@ -132,18 +132,18 @@ def _conv(
         raise TypeError
     stride, dilation = (_numbers(settings[place], len(kernel)) for place in (0, 2))
     if isinstance(settings[1], str):
-        spatial = [-1 if settings[1] != "same" else size for size in source.shape[2:]]
+        spatial = [-1 if settings[1] != "same" else length for length in source.shape[2:]]
         return Known(weight.dtype, (source.shape[0], outward, *spatial))
     padding, extra = _numbers(settings[1], len(kernel)), _numbers(output_padding, len(kernel))
     spatial = []
-    for size, k, s, p, d, e in zip(source.shape[2:], kernel, stride, padding, dilation, extra, strict=True):
-        if size < 0:
+    for length, k, s, p, d, e in zip(source.shape[2:], kernel, stride, padding, dilation, extra, strict=True):
+        if length < 0:
             spatial.append(-1)
         elif transposed:
-            spatial.append((size - 1) * s - 2 * p + d * (k - 1) + e + 1)
+            spatial.append((length - 1) * s - 2 * p + d * (k - 1) + e + 1)
         else:
-            spatial.append((size + 2 * p - d * (k - 1) - 1) // s + 1)
-    if any(size < -1 for size in spatial):
+            spatial.append((length + 2 * p - d * (k - 1) - 1) // s + 1)
+    if any(length < -1 for length in spatial):
         raise TypeError
     return Known(weight.dtype, (source.shape[0], outward, *spatial))
 
@@ -218,11 +218,11 @@ def _pool(values: Arguments, keywords: Keywords) -> Known:
     dilation = _numbers(rest.pop(0), axes) if rest and not isinstance(rest[0], bool) else [1] * axes
     ceil = any(one is True for one in rest[:1])
     spatial = []
-    for size, k, s, p, d in zip(shape[-axes:], kernel, stride, padding, dilation, strict=True):
-        room = size + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil else 0)
-        length = room // s + 1
+    for length, k, s, p, d in zip(shape[-axes:], kernel, stride, padding, dilation, strict=True):
+        room = length + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil else 0)
+        count = room // s + 1
         # With ceil the last window has to start inside the input or its left padding.
-        spatial.append(-1 if size < 0 else length - (1 if ceil and (length - 1) * s >= size + p else 0))
+        spatial.append(-1 if length < 0 else count - (1 if ceil and (count - 1) * s >= length + p else 0))
     return Known(source.dtype, (*shape[:-axes], *spatial))
 
 
@@ -417,7 +417,7 @@ def _split(values: Arguments, keywords: Keywords) -> list[Known]:
     source, shape, lengths = tensor(values[0]), ranked(values[0]), values[1]
     axis = shapes.normalise_axis(argument(values, keywords, 2, "dim", 0), len(shape))
     if isinstance(lengths, int):
-        if shape[axis] < 0 or not 0 < lengths or shape[axis] > lengths * _MAX_PIECES:
+        if shape[axis] < 0 or not lengths > 0 or shape[axis] > lengths * _MAX_PIECES:
             raise TypeError
         lengths = [min(lengths, shape[axis] - start) for start in range(0, shape[axis], lengths)]
     return _pieces(source, axis, [size(length) for length in lengths])
@@ -446,9 +446,7 @@ def _expand_as(values: Arguments, _: Keywords) -> Known:
 def _repeat(values: Arguments, _: Keywords) -> Known:
     shape, times = ranked(values[0]), [size(one) for one in values[1]]
     padded = (1,) * (len(times) - len(shape)) + shape
-    return Known(
-        tensor(values[0]).dtype, tuple(shapes.count(pair) for pair in zip(padded, times, strict=True))
-    )
+    return Known(tensor(values[0]).dtype, tuple(shapes.count(pair) for pair in zip(padded, times, strict=True)))
 
 
 def _squeeze(values: Arguments, _: Keywords) -> Known:
@@ -470,7 +468,74 @@ def _unflatten(values: Arguments, _: Keywords) -> Known:
 
 def _filled(values: Arguments, keywords: Keywords) -> Known:
     """Apply ``zeros``, ``ones`` and their like, whose first argument is the size."""
-    return Known(requested(values, keywords) or DEFAULT, tuple(size(one) for one in values[0]))
+    dtype = None if keywords.get("dtype") is UNKNOWN else requested(values, keywords) or DEFAULT
+    return Known(dtype, tuple(size(one) for one in values[0]))
+
+
+def _range(values: Arguments, keywords: Keywords) -> Known:
+    """Apply ``arange(end)`` or ``arange(start, end, step)``."""
+    are_whole = all(type(value) is int for value in values)
+    count = size(values[0]) if len(values) == 1 and are_whole else -1
+    dtype = None if keywords.get("dtype") is UNKNOWN else requested(values, keywords)
+    return Known(dtype or ("int64" if are_whole and "dtype" not in keywords else None), (count,))
+
+
+def _einsum(values: Arguments, _: Keywords) -> Known:
+    equation, parts = values[0].replace(" ", ""), [tensor(part) for part in values[1]]
+    terms, _, result = equation.partition("->")
+    if not result.isalpha() or not terms.replace(",", "").isalpha():
+        raise TypeError
+    sizes: dict[str, int] = {}
+    for term, part in zip(terms.split(","), parts, strict=True):
+        for letter, length in zip(term, ranked(part), strict=True):
+            sizes[letter] = max(sizes.get(letter, -1), length)
+    return Known(_joined_dtype(parts), tuple(sizes[letter] for letter in result))
+
+
+def _index(values: Arguments, _: Keywords) -> Known:
+    return Known(tensor(values[0]).dtype, None)
+
+
+def _convolution_mode(values: Arguments, _: Keywords) -> Known:
+    """Apply ``(input, weight, bias, stride, padding, dilation, groups)`` whose padding is a word."""
+    return _conv(tensor(values[0]), tensor(values[1]), values[3:6], transposed=False, groups=values[6])
+
+
+def _quantised(values: Arguments, _: Keywords) -> Known:
+    source = tensor(values[0])
+    source.demand(None, "float32")
+    return Known(None, source.shape)
+
+
+def _packed_linear(dtype: str | None) -> Rule:
+    """Apply a linear layer to a weight that is packed together with its bias."""
+
+    def rule(values: Arguments, _: Keywords) -> Known:
+        source, weight = tensor(values[0]), ranked(values[1])
+        if len(weight) != 2:
+            raise TypeError
+        source.demand(None, dtype, last=weight[1])
+        if source.shape is None:
+            return Known(dtype, None, weight[0])
+        return Known(dtype, (*source.shape[:-1], weight[0]))
+
+    return rule
+
+
+def _packed_conv(values: Arguments, _: Keywords) -> Known:
+    """Apply a convolution whose settings are packed with its weight, of which only the shape is known."""
+    source, weight = tensor(values[0]), ranked(values[1])
+    source.demand((-1,) * len(weight))
+    return Known(None, (ranked(source)[0], weight[0], *(-1,) * (len(weight) - 2)))
+
+
+def _first_like(values: Arguments, _: Keywords) -> Known:
+    source = tensor(values[0])
+    return Known(source.dtype, source.shape, source.last)
+
+
+def _target_like(values: Arguments, _: Keywords) -> Known:
+    return _first_like(values[1:], {})
 
 
 def _full(values: Arguments, keywords: Keywords) -> Known:
@@ -660,7 +725,7 @@ RULES: Final[dict[str, Rule]] = {
     **dict.fromkeys(_REAL, _real),
     **dict.fromkeys(("softmax", "log_softmax"), _softmax),
     "cumsum": lambda v, k: Known(_total([v[0]], k).dtype, tensor(v[0]).shape),
-    "clamp": lambda v, k: Known(None if is_whole(tensor(v[0]).dtype) else tensor(v[0]).dtype, tensor(v[0]).shape),
+    "clamp": lambda v, _: Known(None if is_whole(tensor(v[0]).dtype) else tensor(v[0]).dtype, tensor(v[0]).shape),
     **dict.fromkeys(
         _words("add sub rsub mul maximum minimum remainder fmod floor_divide floordiv bitwise_and bitwise_or __and__"),
         _broadcast,
@@ -708,8 +773,14 @@ RULES: Final[dict[str, Rule]] = {
     "permute": _permute,
     **dict.fromkeys(("cat", "concat", "concatenate"), _concatenate),
     "stack": _stack,
-    "chunk": _chunk,
-    **dict.fromkeys(("split", "split_with_sizes"), _split),
+    **dict.fromkeys(("chunk", "unsafe_chunk"), _chunk),
+    "arange": _range,
+    "einsum": _einsum,
+    "index": _index,
+    "_convolution_mode": _convolution_mode,
+    "quantize_per_tensor": _quantised,
+    "dequantize": _retyped("float32"),
+    **dict.fromkeys(("split", "split_with_sizes", "unsafe_split"), _split),
     "unbind": _unbind,
     "expand": _expand,
     "expand_as": _expand_as,
@@ -744,8 +815,27 @@ RULES: Final[dict[str, Rule]] = {
 }
 
 
+#: Operators of ``ops.quantized``; quantised types have no name in numpy.
+QUANTISED: Final[dict[str, Rule]] = {
+    **dict.fromkeys(("linear_dynamic", "linear_relu_dynamic", "linear_dynamic_fp16"), _packed_linear("float32")),
+    **dict.fromkeys(("linear", "linear_relu"), _packed_linear(None)),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "conv1d_relu", "conv2d_relu", "conv3d_relu"), _packed_conv),
+    **dict.fromkeys(("add", "mul", "add_relu"), lambda v, k: _broadcast(v[:2], k)),
+    "add_scalar": _first_like,
+    "mul_scalar": _first_like,
+    "batch_norm2d": _first_like,
+    "hardswish": _first_like,
+    "leaky_relu": _first_like,
+    "sigmoid": _first_like,
+    "cat": _concatenate,
+}
+
+
 def call_operator(name: str, values: Arguments, keywords: Keywords) -> Any:
     """Apply the operator of that name to plain values or tensors."""
+    owner, _, name = name.rpartition(".")
+    if owner == "ops.quantized":
+        return call_rule(QUANTISED, name, values, keywords)
     if name in PLAIN and values and all(map(is_plain, values)):
         return call_rule(PLAIN, name, values, keywords)
     return call_rule(RULES, name, values, keywords)
@@ -759,6 +849,15 @@ FUNCTIONS: Final[dict[str, Rule]] = {
     **dict.fromkeys(("softmax", "log_softmax"), _softmax_function),
     "embedding": lambda v, k: _embedding([v[1], v[0]], k),
     "embedding_bag": lambda v, k: _embedding_bag([v[1], v[0]], k)[0],
+}
+
+#: Modules of ``torch.nn.modules`` whose code is long and whose result is shaped like one of their inputs.
+BLOCKS: Final[dict[str, Rule]] = {
+    **dict.fromkeys(
+        ("TransformerEncoder", "TransformerEncoderLayer", "TransformerDecoder", "TransformerDecoderLayer"), _first_like
+    ),
+    "Transformer": _target_like,
+    "MultiheadAttention": lambda v, k: (_first_like(v, k), UNKNOWN),
 }
 
 #: Modules of ``torch.nn.modules`` with one input, by class; their weight and bias come as keywords.

@@ -22,6 +22,13 @@ class _Unknown:
 UNKNOWN: Final = _Unknown()
 
 
+#: What PyTorch's tensors can have at most.
+_MAX_RANK: Final = 64
+_MAX_SIZE: Final = 1 << 63
+#: How far back a demand is passed on; activations and rearrangements in a row are few.
+_MAX_ORIGINS: Final = 20
+
+
 @dataclass(slots=True, eq=False)
 class Known:
     """A tensor of which something may be known; one that is an input gets to know more as operators demand it.
@@ -42,18 +49,25 @@ class Known:
 
     def demand(self, shape: Shape, dtype: str | None = None, *, last: int | None = None) -> None:
         """Note what an operator demands; what the file or the author said before it stays."""
+        one: Known | None = self
+        for _ in range(_MAX_ORIGINS):
+            if one is None or not one._learn(shape, dtype, last):
+                return
+            if one.order is not None:
+                shape, last = one._reordered(shape), None
+            dtype = dtype if one.keeps_dtype else None
+            one = one.origin
+
+    def _learn(self, shape: Shape, dtype: str | None, last: int | None) -> bool:
+        """Take in what is demanded; tell whether any of it is new."""
+        before = self.shape, self.dtype, self.last
         try:
             self.shape = shapes.merge(self.shape, shape)
         except ShapeMismatchError:
-            return
+            return False
         self.dtype = self.dtype or dtype
-        if self.shape is None:
-            self.last = self.last or last
-        if self.origin is not None:
-            is_straight = self.order is None
-            self.origin.demand(
-                self._reordered(shape), dtype if self.keeps_dtype else None, last=last if is_straight else None
-            )
+        self.last = None if self.shape is not None else self.last or last
+        return before != (self.shape, self.dtype, self.last)
 
     def _reordered(self, shape: Shape) -> Shape:
         """Return a demand's sizes in the order of the origin's dimensions."""
@@ -83,20 +97,26 @@ def call_rule(rules: Mapping[str, Rule], name: str, values: Arguments, keywords:
         result = rule(values, keywords)
     except (ShapeMismatchError, IndexError, TypeError, ValueError, AttributeError, OverflowError, ZeroDivisionError):
         return UNKNOWN
+    if not all(_is_credible(one) for one in (result if isinstance(result, tuple | list) else (result,))):
+        return UNKNOWN
     if in_place and isinstance(result, Known) and isinstance(values[0], Known):
         result.dtype = values[0].dtype
     return result
 
 
+def _is_credible(value: Any) -> bool:
+    shape = value.shape if isinstance(value, Known) else None
+    return shape is None or (len(shape) <= _MAX_RANK and all(-1 <= length < _MAX_SIZE for length in shape))
+
+
 def join(a: Any, b: Any) -> Any:
-    """Return what is known of a value that is either ``a`` or ``b``."""
-    if isinstance(a, Known) and isinstance(b, Known):
-        return a if a is b else _joined(a, b)
-    if isinstance(a, tuple | list) and type(a) is type(b) and len(a) == len(b):
-        return type(a)(map(join, a, b))
-    if isinstance(a, bool | int | float | str | None) and type(a) is type(b) and a == b:
+    """Return what is known of a value that is either ``a`` or ``b``; lists are the caller's to take apart."""
+    if a is b:
         return a
-    return a if a is b else UNKNOWN
+    if isinstance(a, Known) and isinstance(b, Known):
+        return _joined(a, b)
+    is_same = isinstance(a, bool | int | float | str) and type(a) is type(b) and a == b
+    return a if is_same else UNKNOWN
 
 
 def _joined(a: Known, b: Known) -> Known:

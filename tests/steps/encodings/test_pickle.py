@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from klever.steps.encodings.callables import Risk, describe, judge
 from klever.steps.encodings.pickle import Blob, Global, Object, Persistent, Pickle, read_pickle
 from klever.steps.encodings.stream import Stream
 from klever.steps.errors import LimitExceededError, MalformedModelError, ModelError, TruncatedModelError
 from klever.steps.files import BytesSource
+from klever.steps.frameworks.callables import Risk, describe, judge
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from corpus import corpus
 
+from klever.steps.encodings.protobuf import decode
 from klever.steps.encodings.prototext import parse_prototext
-from klever.steps.errors import MalformedModelError
+from klever.steps.errors import MalformedModelError, TruncatedModelError
 from klever.steps.files import BytesSource, LocalFiles, MemoryFiles
 from klever.steps.formats.caffemodel import FORMAT, Text, classify_text
 from klever.steps.formats.caffemodel.graph import Graph, build_graph
 from klever.steps.formats.caffemodel.shapes import infer_shapes
-from klever.steps.formats.caffemodel.weights import read_weights
+from klever.steps.formats.caffemodel.weights import check_weights
 from klever.steps.formats.caffemodel.windows import pooled
 from klever.steps.formats.interface import Evidence
 from klever.steps.model.shapes import Shape
@@ -72,6 +73,7 @@ def test_the_corpus_is_read_as_caffe_computed_it(folder: Path) -> None:
         ('type: "SPP" spp_param { pyramid_height: 3 }', (1, 2, 9, 9), (1, 42)),
         ('type: "Interp" interp_param { zoom_factor: 8 }', (1, 2, 5, 5), (1, 2, 33, 33)),
         ('type: "Upsample" upsample_param { scale: 2 }', (1, 2, 5, 6), (1, 2, 10, 12)),
+        ('type: "Upsample" upsample_param { scale: 2 pad_out_h: true }', (1, 2, 5, 6), (1, 2, 9, 12)),
         ('type: "Reorg" reorg_param { stride: 2 }', (1, 64, 26, 26), (1, 256, 13, 13)),
         ('type: "ShuffleChannel"', (1, 2, 3, 4), (1, 2, 3, 4)),
         ('type: "DetectionOutput"', (1, 400), (1, 1, -1, 7)),
@@ -195,6 +197,12 @@ def test_weights_of_both_generations_are_known_by_content(data: bytes) -> None:
     assert claim.rename == {"weights.bin": "weights.caffemodel", "net.txt": "net.prototxt"}
 
 
+def test_a_slice_leaves_the_rest_to_its_last_part() -> None:
+    layer = 'layer { name: "l" type: "Slice" bottom: "x" top: "a" top: "b" slice_param { slice_point: 1 } }'
+    blobs = infer_shapes(graph(f'input: "x" input_shape {{ dim: 2 dim: 6 }} {layer}')).blobs
+    assert (blobs["a"], blobs["b"]) == ((2, 1), (2, 5))
+
+
 def test_companions_are_found_by_stem_then_by_custom() -> None:
     siblings = frozenset({"a.prototxt", "deploy.prototxt", "solver.prototxt"})
     assert FORMAT.companions("a_iter_100.caffemodel", siblings) == ("a.prototxt",)
@@ -203,10 +211,9 @@ def test_companions_are_found_by_stem_then_by_custom() -> None:
     assert FORMAT.companions("b.onnx", siblings) == ()
 
 
-def test_stored_blobs_are_told_with_their_shapes(models: Path) -> None:
+def test_the_stored_layers_are_counted_and_have_to_be_whole(models: Path) -> None:
     data = (models / "CaffeModel" / "mtcnn_det1" / "model" / "net.caffemodel").read_bytes()
-    layers = {layer.name: layer for layer in read_weights(BytesSource(data))}
-    assert [blob.shape for blob in layers["c1"].blobs] == [(10, 3, 3, 3), (10,)]
-    numbers = layers["c1"].blobs[1].numbers
-    assert numbers is not None
-    assert len(numbers) == 40
+    caffe = [number for number, _ in decode(data) if number in (2, 100)]
+    assert check_weights(BytesSource(data)) == len(caffe) > 0
+    with pytest.raises(TruncatedModelError):
+        check_weights(BytesSource(data[:-1]))

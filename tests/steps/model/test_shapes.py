@@ -117,3 +117,9 @@ def test_unsliding_undoes_a_slide(positions: int, window: int, stride: int, padd
 def test_parts_are_of_equal_size_and_unknown_where_the_whole_is() -> None:
     assert shapes.divide(7, 2) == 3
     assert shapes.divide(-1, 2) == -1
+
+
+def test_an_amount_of_one_is_not_taken_for_an_unknown_size() -> None:
+    assert shapes.subtract(5, 1) == 4
+    assert shapes.subtract(5, -1) == 6
+    assert shapes.subtract(-1, 1) == -1

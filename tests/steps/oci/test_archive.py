@@ -45,7 +45,7 @@ def test_pythons_tarfile_reads_what_is_packed() -> None:
     data, _ = packed(CONTENTS)
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as file:
         members = file.getmembers()
-        assert {m.name: file.extractfile(m).read() for m in members} == CONTENTS  # type: ignore[union-attr]
+        assert {m.name: file.extractfile(m).read() for m in members} == CONTENTS
         assert {(m.mode, m.uid, m.gid, m.mtime, m.type) for m in members} == {(0o644, 0, 0, 0, tarfile.REGTYPE)}
         assert [m.name for m in members] == list(CONTENTS)
 
@@ -204,6 +204,6 @@ def test_any_files_come_back(files: list[tuple[int, str]]) -> None:
     contents = {f"model/{n}": pools[kind][:size] for n, (size, kind) in enumerate(files)}
     data, index = packed(contents)
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as file:
-        assert {m.name: file.extractfile(m).read() for m in file.getmembers()} == contents  # type: ignore[union-attr]
+        assert {m.name: file.extractfile(m).read() for m in file.getmembers()} == contents
     assert [(e.path, e.size) for e in index.entries] == [(p, len(d)) for p, d in contents.items()]
     assert hashlib.sha256(data).digest() == hashlib.sha256(packed(contents)[0]).digest()

@@ -191,7 +191,7 @@ def test_a_zip_is_read_from_its_end_in_a_few_passes(tmp_path: Path) -> None:
                 self.at += len(data)
                 return data
 
-        with zipfile.ZipFile(File()) as file:  # type: ignore[type-var]
+        with zipfile.ZipFile(File()) as file:
             assert file.read("code.py") == b"pass"
             for n in range(30):
                 assert file.read(f"data/{n}") == BIG[n << 19 : (n + 1) << 19]

@@ -45,7 +45,7 @@ def publish(store: LayoutStore, repository: str, tag: str | None, content: bytes
     manifest = build_manifest(
         Descriptor(media.CONFIG, config.digest, config.size),
         Descriptor(media.LAYER, layer.digest, layer.size),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
     return store.put_manifest(repository, manifest, media.MANIFEST, tag=tag)
 

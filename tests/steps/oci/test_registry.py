@@ -248,7 +248,7 @@ def test_a_download_that_is_given_up_leaves_the_store_usable(store: RegistryStor
     descriptor = store.put_blob(repository, lambda: [bytes(MIB)] * 12)
     chunks = store.get_blob(repository, descriptor)
     next(chunks)
-    chunks.close()  # type: ignore[attr-defined]
+    chunks.close()
     whole = hashlib.sha256(b"".join(store.get_blob(repository, descriptor))).hexdigest()
     assert descriptor.digest == f"sha256:{whole}"
 

@@ -571,7 +571,7 @@ def test_a_manifest_without_media_type_is_what_the_registry_says() -> None:
     body = json.dumps({"schemaVersion": 2, "config": {}, "layers": []}).encode()
     for declared, expected in ((media.MANIFEST, media.MANIFEST), ("application/json", media.MANIFEST)):
         headers = {"Content-Type": f"{declared}; charset=utf-8"}
-        with opened(lambda exchange, headers=headers: exchange.reply(200, body, headers)) as (store, _):  # type: ignore[misc]
+        with opened(lambda exchange, headers=headers: exchange.reply(200, body, headers)) as (store, _):
             assert store.get_manifest("models/x", "v1").descriptor.media_type == expected
 
 

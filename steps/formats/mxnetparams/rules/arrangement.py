@@ -18,6 +18,7 @@ from klever.steps.model.shapes import (
     merge,
     normalise_axis,
     reshape,
+    subtract,
     transpose,
 )
 
@@ -355,7 +356,7 @@ def _pad(call: Call) -> None:
     data, output = call.expect(0, (UNKNOWN,) * len(added)), call.output()
     if output is not None:
         sizes = zip(output, added, strict=True)
-        data = call.expect(0, tuple(UNKNOWN if size == UNKNOWN else size - width for size, width in sizes))
+        data = call.expect(0, tuple(subtract(size, width) for size, width in sizes))
     call.give(tuple(add(size, width) for size, width in zip(data or (), added, strict=True)))
 
 

@@ -107,5 +107,17 @@ def tensor_type(value: Value) -> TensorType | None:
     return TensorType(_STORAGES.get(kind.name) if isinstance(kind, Global) else None, size)
 
 
+#: How PyTorch 1.x wrote lists that are now tagged with their type.
+_LISTS: Final = frozenset({"build_intlist", "build_tensorlist", "build_doublelist", "build_boollist"})
+
+
+def untagged(value: Value) -> Value:
+    """Take the value out of ``restore_type_tag(value, type)`` or one of its forerunners."""
+    if isinstance(value, Object) and isinstance(value.function, Global) and value.args:
+        is_tagged = value.function.name == "restore_type_tag" or value.function.name in _LISTS
+        return value.args[0] if is_tagged else value
+    return value
+
+
 def _named(function: Value, name: str) -> bool:
     return isinstance(function, Global) and function.name == name

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from klever.steps.errors import LimitExceededError, MalformedModelError
-from klever.steps.kerasconfig import interpret, parse_config
+from klever.steps.frameworks.keras import interpret, parse_config
 from klever.steps.model.signature import Signature, Tensor
 
 #: Models that Keras 2.3.1, tf.keras 1.15.5, tf_keras 2.21 and Keras 3.15.1 built: their configuration without
@@ -68,12 +68,12 @@ def test_a_lambda_inside_a_wrapper_of_a_nested_model_is_named() -> None:
 
 def test_a_custom_layer_is_named_and_what_keras_3_noted_of_it_is_used() -> None:
     noted = {"class_name": "__keras_tensor__", "config": {"shape": [None, 7], "dtype": "float32"}}
-    noted["config"]["keras_history"] = ["mine", 0, 0]  # type: ignore[index]
+    noted["config"]["keras_history"] = ["mine", 0, 0]
     config = functional(
         [
             source("x", None, 4),
             layer("pkg>Mine", "mine", call("x")),
-            layer("Dense", "out", {"args": [noted], "kwargs": {}}, units=2),  # type: ignore[arg-type]
+            layer("Dense", "out", {"args": [noted], "kwargs": {}}, units=2),
         ],
         ["x", 0, 0],
         ["out", 0, 0],

@@ -9,7 +9,7 @@ different ways, which are understood alike. Only JSON is looked at: the function
 decoded. What does not belong here: containers, and rules of anything but Keras.
 """
 
-from klever.steps.kerasconfig.document import parse_config
-from klever.steps.kerasconfig.interpretation import Interpretation, interpret
+from klever.steps.frameworks.keras.document import parse_config
+from klever.steps.frameworks.keras.interpretation import Interpretation, interpret
 
 __all__ = ["Interpretation", "interpret", "parse_config"]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from klever.steps.errors import LimitExceededError, MalformedModelError
-from klever.steps.kerasconfig.document import as_shape
-from klever.steps.kerasconfig.layer import Layer, Spec, numpy_dtype
+from klever.steps.frameworks.keras.document import as_shape
+from klever.steps.frameworks.keras.layer import Layer, Spec, numpy_dtype
 
 #: Calls of layers in one model, nested ones apart; NASNetLarge has 1041.
 MAX_CALLS: Final = 50_000

@@ -5,10 +5,10 @@ from functools import partial
 from typing import Final
 
 from klever.steps.errors import LimitExceededError
-from klever.steps.kerasconfig.document import ConfigError
-from klever.steps.kerasconfig.layer import Call, Layer, Spec
-from klever.steps.kerasconfig.rules.convolution import slide_windows
-from klever.steps.kerasconfig.rules.rule import Rule, known
+from klever.steps.frameworks.keras.document import ConfigError
+from klever.steps.frameworks.keras.layer import Call, Layer, Spec
+from klever.steps.frameworks.keras.rules.convolution import slide_windows
+from klever.steps.frameworks.keras.rules.rule import Rule, known
 from klever.steps.model.shapes import UNKNOWN, Shape, merge
 
 #: Cells are stacked a few high; one cell that wraps another is rarer still.

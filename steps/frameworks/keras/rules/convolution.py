@@ -3,10 +3,10 @@
 from functools import partial
 from typing import NamedTuple, Protocol, Self
 
-from klever.steps.kerasconfig.document import ConfigError, as_integers
-from klever.steps.kerasconfig.layer import Call, Layer, Spec
-from klever.steps.kerasconfig.rules.rule import Rule, known
-from klever.steps.model.shapes import UNKNOWN, add, slide
+from klever.steps.frameworks.keras.document import ConfigError, as_integers
+from klever.steps.frameworks.keras.layer import Call, Layer, Spec
+from klever.steps.frameworks.keras.rules.rule import Rule, known
+from klever.steps.model.shapes import UNKNOWN, add, count, slide, slide_same, subtract
 
 
 class _Image(NamedTuple):
@@ -35,7 +35,7 @@ def slide_window(size: int, window: int, stride: int, padding: str, dilation: in
     if stride < 1:
         raise ConfigError(f"a stride of {stride} moves nowhere")
     if padding in ("same", "causal"):
-        return -(-size // stride)
+        return slide_same(size, stride)
     if padding == "full":  # Keras 1 with Theano
         return slide(size, window, stride=stride, padding=2 * (window - 1) * dilation, dilation=dilation)
     return slide(size, window, stride=stride, dilation=dilation)
@@ -60,7 +60,7 @@ def convolution(layer: Layer, call: Call, rank: int) -> Spec:
 def depthwise(layer: Layer, call: Call, rank: int) -> Spec:
     """Slide, and multiply the channels."""
     image = _Image.of(layer, call, rank)
-    channels = UNKNOWN if image.channels == UNKNOWN else image.channels * layer.integer("depth_multiplier", 1)
+    channels = count((image.channels, layer.integer("depth_multiplier", 1)))
     return Spec(image.shape(slide_windows(layer, image.spatial), channels), layer.dtype)
 
 
@@ -118,7 +118,7 @@ def upsampling(layer: Layer, call: Call, rank: int) -> Spec:
     """Repeat each position."""
     image = _Image.of(layer, call, rank)
     factors = layer.integers("size", rank, 2)
-    spatial = tuple(UNKNOWN if n == UNKNOWN else n * f for n, f in zip(image.spatial, factors, strict=True))
+    spatial = tuple(count(pair) for pair in zip(image.spatial, factors, strict=True))
     return Spec(image.shape(spatial, image.channels), layer.cast(call.first.dtype))
 
 
@@ -149,7 +149,7 @@ def cropping(layer: Layer, call: Call, rank: int) -> Spec:
     """Take off at both ends."""
     image = _Image.of(layer, call, rank)
     pairs = _pairs(layer, "cropping", rank)
-    spatial = tuple(UNKNOWN if n == UNKNOWN else n - sum(pair) for n, pair in zip(image.spatial, pairs, strict=True))
+    spatial = tuple(subtract(size, sum(pair)) for size, pair in zip(image.spatial, pairs, strict=True))
     return Spec(image.shape(spatial, image.channels), layer.cast(call.first.dtype))
 
 

@@ -1,8 +1,8 @@
 """Layers that make one tensor of several."""
 
-from klever.steps.kerasconfig.document import ConfigError, as_integers
-from klever.steps.kerasconfig.layer import Call, Layer, Spec
-from klever.steps.kerasconfig.rules.rule import Rule
+from klever.steps.frameworks.keras.document import ConfigError, as_integers
+from klever.steps.frameworks.keras.layer import Call, Layer, Spec
+from klever.steps.frameworks.keras.rules.rule import Rule
 from klever.steps.model.shapes import ShapeMismatchError, broadcast, concatenate, merge, normalise_axis
 
 

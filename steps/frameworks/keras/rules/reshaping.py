@@ -1,8 +1,8 @@
 """Layers that arrange the elements of each sample anew."""
 
-from klever.steps.kerasconfig.document import MAX_RANK, ConfigError, as_integer, as_shape
-from klever.steps.kerasconfig.layer import Call, Layer, Spec
-from klever.steps.kerasconfig.rules.rule import Rule, batch_and_rest, known
+from klever.steps.frameworks.keras.document import MAX_RANK, ConfigError, as_integer, as_shape
+from klever.steps.frameworks.keras.layer import Call, Layer, Spec
+from klever.steps.frameworks.keras.rules.rule import Rule, batch_and_rest, known
 from klever.steps.model.shapes import UNKNOWN, count, reshape, transpose
 
 

@@ -4,11 +4,20 @@ from collections.abc import Sequence
 from typing import Final
 
 from klever.steps.errors import LimitExceededError, MalformedModelError
-from klever.steps.kerasconfig.document import MAX_DIMENSION, MAX_RANK, ConfigError, as_shape
-from klever.steps.kerasconfig.graph import Graph, Reference, read_graph, references, resolve
-from klever.steps.kerasconfig.layer import FUNCTION_LAYERS, RECORDED, Call, Layer, Spec, numpy_dtype, printable, tensors
-from klever.steps.kerasconfig.rules import rule_for_layer
-from klever.steps.kerasconfig.rules.rule import Rule
+from klever.steps.frameworks.keras.document import MAX_DIMENSION, MAX_RANK, ConfigError, as_shape
+from klever.steps.frameworks.keras.graph import Graph, Reference, read_graph, references, resolve
+from klever.steps.frameworks.keras.layer import (
+    FUNCTION_LAYERS,
+    RECORDED,
+    Call,
+    Layer,
+    Spec,
+    numpy_dtype,
+    printable,
+    tensors,
+)
+from klever.steps.frameworks.keras.rules import rule_for_layer
+from klever.steps.frameworks.keras.rules.rule import Rule
 from klever.steps.model.shapes import ShapeMismatchError, merge
 
 #: Models are nested a few levels deep.
@@ -152,8 +161,8 @@ class Inference:
 
 def _operation(layer: Layer, call: Call) -> tuple[Rule | None, Call]:
     """Return an operation's rule and the call that it answers; few models hold one, so both are imported here."""
-    from klever.steps.kerasconfig.rules.operations import rule_for_operation
-    from klever.steps.kerasconfig.rules.recorded import function_call
+    from klever.steps.frameworks.keras.rules.operations import rule_for_operation
+    from klever.steps.frameworks.keras.rules.recorded import function_call
 
     rule = rule_for_operation(layer)
     return rule, function_call(layer, call) if layer.class_name == RECORDED else call

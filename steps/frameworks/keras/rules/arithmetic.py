@@ -1,9 +1,9 @@
 """Operations that compute: elementwise, reductions, products, and those that answer about a tensor."""
 
-from klever.steps.kerasconfig.document import MAX_EQUATION, as_integer
-from klever.steps.kerasconfig.layer import FUNCTION_LAYERS, Call, Layer, Result, Spec, numpy_dtype, tensors
-from klever.steps.kerasconfig.rules.arguments import axes_of, common_dtype, operation_name, parameter
-from klever.steps.kerasconfig.rules.arrangement import insert
+from klever.steps.frameworks.keras.document import MAX_EQUATION, as_integer
+from klever.steps.frameworks.keras.layer import FUNCTION_LAYERS, Call, Layer, Result, Spec, numpy_dtype, tensors
+from klever.steps.frameworks.keras.rules.arguments import axes_of, common_dtype, operation_name, parameter
+from klever.steps.frameworks.keras.rules.arrangement import insert
 from klever.steps.model import shapes
 from klever.steps.model.shapes import UNKNOWN
 

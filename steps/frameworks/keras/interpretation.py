@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from klever.steps.errors import MalformedModelError
-from klever.steps.kerasconfig.document import as_shape
-from klever.steps.kerasconfig.inference import Inference, declared, sequential_layers
-from klever.steps.kerasconfig.layer import Layer, Spec, printable
-from klever.steps.kerasconfig.rules import rule_for_layer
+from klever.steps.frameworks.keras.document import as_shape
+from klever.steps.frameworks.keras.inference import Inference, declared, sequential_layers
+from klever.steps.frameworks.keras.layer import Layer, Spec, printable
+from klever.steps.frameworks.keras.rules import rule_for_layer
 from klever.steps.model.signature import Signature, Tensor
 
 #: Wrapped layers and nested models are looked through this far for code.

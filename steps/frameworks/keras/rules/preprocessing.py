@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from klever.steps.kerasconfig.document import ConfigError, as_dimension
-from klever.steps.kerasconfig.layer import DEFAULT_DTYPE, Call, Layer, Spec, numpy_dtype
-from klever.steps.kerasconfig.rules.rule import Rule, computed, known, same
+from klever.steps.frameworks.keras.document import ConfigError, as_dimension
+from klever.steps.frameworks.keras.layer import DEFAULT_DTYPE, Call, Layer, Spec, numpy_dtype
+from klever.steps.frameworks.keras.rules.rule import Rule, computed, known, same
 from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError
 
 _INDEX_DTYPE = "int64"

@@ -6,10 +6,10 @@ import pytest
 from wire import field, varint
 
 from klever.steps.encodings.protobuf import Message, decode, fields
-from klever.steps.encodings.tensorflow import Function, Node, dtype_name, read_constant, read_shape
 from klever.steps.encodings.wire import decode_head
 from klever.steps.errors import LimitExceededError, MalformedModelError, TruncatedModelError
 from klever.steps.files import BytesSource
+from klever.steps.frameworks.tensorflow import Function, Node, dtype_name, read_constant, read_shape
 
 
 def shape(*sizes: int) -> bytes:

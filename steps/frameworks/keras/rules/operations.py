@@ -6,10 +6,10 @@ case.
 
 from typing import Final
 
-from klever.steps.kerasconfig.layer import Layer
-from klever.steps.kerasconfig.rules import arithmetic, arrangement, indexing
-from klever.steps.kerasconfig.rules.arguments import operation_name
-from klever.steps.kerasconfig.rules.rule import Rule
+from klever.steps.frameworks.keras.layer import Layer
+from klever.steps.frameworks.keras.rules import arithmetic, arrangement, indexing
+from klever.steps.frameworks.keras.rules.arguments import operation_name
+from klever.steps.frameworks.keras.rules.rule import Rule
 
 
 def rule_for_operation(layer: Layer) -> Rule | None:

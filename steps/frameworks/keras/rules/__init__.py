@@ -6,7 +6,7 @@ Operations have theirs in `operations`.
 from importlib import import_module
 from typing import Final
 
-from klever.steps.kerasconfig.rules.rule import Rule
+from klever.steps.frameworks.keras.rules.rule import Rule
 
 #: The modules whose ``RULES`` are searched, those of the most frequent layers first; no class is in two of them.
 FAMILIES: Final = ("core", "convolution", "reshaping", "merging", "recurrent", "attention", "preprocessing")

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from klever.steps.kerasconfig.document import MAX_RANK, ConfigError, as_integers
-from klever.steps.kerasconfig.layer import Call, Layer, Spec, numpy_dtype
+from klever.steps.frameworks.keras.document import MAX_RANK, ConfigError, as_integers
+from klever.steps.frameworks.keras.layer import Call, Layer, Spec, numpy_dtype
 
 #: Operations of graphs under the names of the functions that make them.
 _NAMES = {"BatchMatMul": "matmul", "MatMul": "matmul", "Pack": "stack", "Select": "where", "StridedSlice": "getitem"}

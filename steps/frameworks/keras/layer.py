@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from klever.steps.errors import LimitExceededError
-from klever.steps.kerasconfig.document import ConfigError, as_integer, as_integers
-from klever.steps.kerasconfig.legacy import modernise
+from klever.steps.frameworks.keras.document import ConfigError, as_integer, as_integers
+from klever.steps.frameworks.keras.legacy import modernise
 from klever.steps.model.shapes import Shape
 
 #: Arguments of a call are nested a few levels deep: a list of tensors, a list of a cell's states.

@@ -1,9 +1,9 @@
 """The JSON of a configuration, and typed access to what it holds."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from klever.steps.encodings.json import parse_json
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.model.shapes import UNKNOWN, Shape
 
@@ -35,12 +35,7 @@ def parse_config(text: str) -> Mapping[str, Any]:
         raise LimitExceededError(f"the Keras configuration has {len(text)} characters, more than {MAX_CONFIG_BYTES}")
     if text.count("{") + text.count("[") > _MAX_CONTAINERS or text.count(",") > _MAX_ITEMS:
         raise LimitExceededError("the Keras configuration has more parts than that of any real model")
-    try:
-        config = json.loads(text)
-    except RecursionError:
-        raise LimitExceededError("the Keras configuration is nested too deeply") from None
-    except ValueError as error:
-        raise MalformedModelError(f"the Keras configuration is not JSON: {error}") from None
+    config = parse_json(text, "the Keras configuration")
     if not isinstance(config, dict):
         raise MalformedModelError("the Keras configuration is not a JSON object")
     return config

@@ -1,8 +1,8 @@
 """Dense and embedding layers, activations, normalisation, regularisation, and layers whose code is not Keras's."""
 
-from klever.steps.kerasconfig.document import MAX_EQUATION, ConfigError, as_dimension, as_shape
-from klever.steps.kerasconfig.layer import Call, Layer, Result, Spec
-from klever.steps.kerasconfig.rules.rule import Rule, batch_and_rest, same
+from klever.steps.frameworks.keras.document import MAX_EQUATION, ConfigError, as_dimension, as_shape
+from klever.steps.frameworks.keras.layer import Call, Layer, Result, Spec
+from klever.steps.frameworks.keras.rules.rule import Rule, batch_and_rest, same
 from klever.steps.model.shapes import UNKNOWN
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from klever.steps.kerasconfig.document import MAX_RANK, ConfigError
-from klever.steps.kerasconfig.layer import Call, Layer, Spec
-from klever.steps.kerasconfig.rules.arguments import parameter
+from klever.steps.frameworks.keras.document import MAX_RANK, ConfigError
+from klever.steps.frameworks.keras.layer import Call, Layer, Spec
+from klever.steps.frameworks.keras.rules.arguments import parameter
 from klever.steps.model.shapes import UNKNOWN, ShapeMismatchError
 
 

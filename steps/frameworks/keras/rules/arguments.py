@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from klever.steps.kerasconfig.document import MAX_RANK, ConfigError, as_integer
-from klever.steps.kerasconfig.layer import RECORDED, Call, Layer, Spec
-from klever.steps.kerasconfig.rules.recorded import function_name
+from klever.steps.frameworks.keras.document import MAX_RANK, ConfigError, as_integer
+from klever.steps.frameworks.keras.layer import RECORDED, Call, Layer, Spec
+from klever.steps.frameworks.keras.rules.recorded import function_name
 from klever.steps.model.shapes import UNKNOWN, normalise_axis
 
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

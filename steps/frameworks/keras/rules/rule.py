@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from klever.steps.kerasconfig.layer import Call, Layer, Result, Spec
+from klever.steps.frameworks.keras.layer import Call, Layer, Result, Spec
 from klever.steps.model.shapes import Shape, ShapeMismatchError
 
 #: Answers what a call returns; raises `ConfigError` or `ShapeMismatchError` where configuration and call cannot be.

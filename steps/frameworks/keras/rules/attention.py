@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from klever.steps.kerasconfig.document import as_dimension, as_shape
-from klever.steps.kerasconfig.layer import Call, Layer, Result, Spec
-from klever.steps.kerasconfig.rules.rule import Rule
+from klever.steps.frameworks.keras.document import as_dimension, as_shape
+from klever.steps.frameworks.keras.layer import Call, Layer, Result, Spec
+from klever.steps.frameworks.keras.rules.rule import Rule
 from klever.steps.model.shapes import UNKNOWN
 
 

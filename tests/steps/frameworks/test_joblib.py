@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from klever.steps.encodings.joblib import array_of, dtype_of, read_joblib, scalar_of
 from klever.steps.encodings.pickle import Object, read_pickle
 from klever.steps.encodings.stream import Stream
 from klever.steps.errors import MalformedModelError, ModelError
 from klever.steps.files import BytesSource, FileSource
+from klever.steps.frameworks.joblib import array_of, dtype_of, read_joblib, scalar_of
 
 
 def dtype(code: str, order: str = "<") -> str:

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from klever.steps.kerasconfig.document import MAX_RANK, ConfigError, as_integer
-from klever.steps.kerasconfig.layer import FUNCTION_LAYERS, Call, Layer, Result, Spec
-from klever.steps.kerasconfig.rules.arguments import axes_of, common_dtype, parameter, sizes_of
+from klever.steps.frameworks.keras.document import MAX_RANK, ConfigError, as_integer
+from klever.steps.frameworks.keras.layer import FUNCTION_LAYERS, Call, Layer, Result, Spec
+from klever.steps.frameworks.keras.rules.arguments import axes_of, common_dtype, parameter, sizes_of
 from klever.steps.model import shapes
-from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, normalise_axis
+from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, count, divide, normalise_axis, subtract
 
 #: Parts that one tensor is split into.
 _MAX_PARTS: Final = 1024
@@ -90,13 +90,13 @@ def split(layer: Layer, call: Call) -> Result:
     at = normalise_axis(as_integer(parameter(layer, call, 2, "axis") or 0), len(shape))
     size = shape[at]
     if isinstance(parts, int) and 0 < parts <= _MAX_PARTS:
-        sizes = [UNKNOWN if size == UNKNOWN else size // parts] * parts
+        sizes = [divide(size, parts)] * parts
     elif isinstance(parts, list) and len(parts) <= _MAX_PARTS:
         numbers = [as_integer(part) for part in parts]
         sizes = numbers
         if layer.class_name not in FUNCTION_LAYERS:
             edges = [0, *numbers]
-            last = UNKNOWN if size == UNKNOWN else size - edges[-1]
+            last = subtract(size, edges[-1])
             sizes = [b - a for a, b in zip(edges, numbers, strict=False)] + [last]
     else:
         raise ConfigError(f"{parts!r:.40} splits nothing")
@@ -123,19 +123,18 @@ def tile(layer: Layer, call: Call) -> Spec:
     rank = max(len(shape), len(factors))
     shape = (1,) * (rank - len(shape)) + shape
     factors = [1] * (rank - len(factors)) + factors
-    sizes = (UNKNOWN if UNKNOWN in (n, f) else n * f for n, f in zip(shape, factors, strict=True))
+    sizes = (count(pair) for pair in zip(shape, factors, strict=True))
     return Spec(tuple(sizes), call.first.dtype)
 
 
 def repetition(layer: Layer, call: Call) -> Spec:
     """Repeat each position along ``axis``."""
     shape, axis = call.first.shape, parameter(layer, call, 2, "axis")
-    count = parameter(layer, call, 1, "repeats")
-    if shape is None or axis is None or not isinstance(count, int):
+    times = parameter(layer, call, 1, "repeats")
+    if shape is None or axis is None or not isinstance(times, int):
         return Spec((UNKNOWN,) if axis is None else None, call.first.dtype)
     at = normalise_axis(as_integer(axis), len(shape))
-    size = UNKNOWN if shape[at] == UNKNOWN else shape[at] * count
-    return Spec((*shape[:at], size, *shape[at + 1 :]), call.first.dtype)
+    return Spec((*shape[:at], count((shape[at], times)), *shape[at + 1 :]), call.first.dtype)
 
 
 def pad(layer: Layer, call: Call) -> Spec:
