@@ -185,6 +185,12 @@ class StorageError(TemporaryError):
     usual_step = "make room or correct the permissions, then try again"
 
 
+def printable(text: str, limit: int = 100) -> str:
+    """Return text from outside as it may stand in a sentence unquoted: on one line, of bounded length."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text[:limit])
+    return shown if len(text) <= limit else f"{shown}..."
+
+
 @contextmanager
 def at_stage(stage: str) -> Iterator[None]:
     """Name the stage of a `KleverError` that leaves the block without one."""

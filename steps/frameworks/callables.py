@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from klever.steps.errors import printable
+
 if TYPE_CHECKING:
     from klever.steps.encodings.pickle import Global
 
@@ -121,12 +123,6 @@ def judge(found: "Global") -> Risk:
 
 def describe(found: Iterable["Global"], limit: int = 12) -> str:
     """Return up to ``limit`` names for a message, and how many more there are."""
-    names = sorted({_printable(str(one)) for one in found})
+    names = sorted({printable(str(one)) for one in found})
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest
-
-
-def _printable(text: str) -> str:
-    """Return text from a file fit for a message: one line, of bounded length."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in text[:100])
-    return text if len(text) < 100 else f"{text}..."

@@ -21,7 +21,9 @@ from klever.steps.oci.store import Progress
 CHUNK_BYTES: Final = 1 << 20
 #: A blob up to this size is verified before anything of it is handed on, so that it can be fetched again.
 _WHOLE_BYTES: Final = 4 << 20
-#: The least that a ranged read asks for, in bytes: readers of headers come back for what follows.
+#: What is asked for first, in bytes: most headers stand at the beginning.
+_PROBE_BYTES: Final = 64 << 10
+#: The least that a later range asks for, in bytes: between weights there is little to read.
 _AHEAD_BYTES: Final = 16 << 10
 #: The largest range that is kept for the next read, in bytes.
 _KEPT_BYTES: Final = 1 << 20
@@ -169,7 +171,7 @@ class BlobSource:
         """Read the beginning; False if the server does not honour ranges."""
         if not self.size:
             return True
-        data = self._fetch(0, min(_AHEAD_BYTES, self.size))
+        data = self._fetch(0, min(_PROBE_BYTES, self.size))
         if data is not None:
             self._kept = (0, data)
         return data is not None

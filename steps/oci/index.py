@@ -59,7 +59,7 @@ class LayoutIndex:
 
     def to_json(self) -> bytes:
         """Return the bytes to write."""
-        return json.dumps(self.document, separators=(",", ":")).encode()
+        return json.dumps(self.document, separators=(",", ":"), ensure_ascii=False).encode()
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the well-formed entries in their order."""

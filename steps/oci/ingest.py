@@ -8,6 +8,7 @@
 A file whose lock is free belongs to a process that is dead. What does not belong here: blobs and the index.
 """
 
+import errno
 import fcntl
 import os
 import secrets
@@ -36,6 +37,9 @@ class Ingest:
         """Make the directory, and those above it."""
         self.directory.parent.mkdir(parents=True, exist_ok=True)
         self.directory.mkdir(mode=0o700, exist_ok=True)
+        # What is removed here must not be another directory's.
+        if self.directory.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, f"{self.directory} is a symbolic link")
 
     @contextmanager
     def locked(self, *, exclusive: bool) -> Iterator[None]:
@@ -95,7 +99,8 @@ class Ingest:
     @staticmethod
     def _remove_dead(path: Path) -> bool:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # O_NONBLOCK for a pipe that somebody put there.
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return False
         try:

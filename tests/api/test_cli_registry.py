@@ -68,7 +68,9 @@ def test_login_is_checked_kept_and_forgotten(
     assert f"klever login {tls_registry.host}" in refused.error["nextStep"]
 
     monkeypatch.setattr("sys.stdin", io.StringIO("wrong\n"))
-    assert klever("login", *ca, tls_registry.host, "-u", USER, "--password-stdin").code == 1
+    wrong = klever("login", *ca, tls_registry.host, "-u", USER, "--password-stdin")
+    assert wrong.code == 1
+    assert "check the user and the password" in wrong.err
     monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD + "\n"))
     logged_in = klever("login", *ca, tls_registry.host, "-u", USER, "--password-stdin")
     assert logged_in.code == 0, logged_in.err
@@ -84,6 +86,7 @@ def test_an_unknown_authority_is_refused(klever: Klever, tls_registry: Registry)
     outcome = klever("inspect", f"{tls_registry.host}/vision/net:v1", "--json")
     assert outcome.code != 0
     assert "certificate" in outcome.error["cause"].lower()
+    assert "--ca-file" in outcome.error["nextStep"]
 
 
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs skopeo")
@@ -101,6 +104,9 @@ def test_skopeo_reads_the_layout_and_copies_it_through_the_registry(
     subprocess.run(["skopeo", "copy", "--src-tls-verify=false", remote, back], check=True, capture_output=True)
     assert klever("fetch", back, tmp_path / "out").code == 0
     assert digest(tmp_path / "out" / "model" / "net.onnx") == digest(onnx)
+    nameless = f"oci:{tmp_path / 'nameless'}"
+    subprocess.run(["skopeo", "copy", "--src-tls-verify=false", remote, nameless], check=True, capture_output=True)
+    assert klever("inspect", nameless).code == 0
     reread = klever("inspect", "--json", "--plain-http", "--reread", f"{registry.host}/skopeo/net:v1")
     assert reread.document["format"] == "ONNX"
 
@@ -126,3 +132,20 @@ def test_a_token_server_in_front_of_the_registry_is_asked(
     assert klever("login", "--plain-http", token_registry.host, "-u", USER, "--password-stdin").code == 0
     assert klever("publish", "--plain-http", onnx, target).code == 0
     assert klever("inspect", "--plain-http", "--reread", target).code == 0
+
+
+def test_a_listing_without_tls_is_told_the_flag_that_helps(klever: Klever, registry: Registry) -> None:
+    outcome = klever("models", registry.host, "--json")
+    assert outcome.code != 0
+    assert "--plain-http" in outcome.error["nextStep"]
+
+
+def test_a_tag_that_is_not_there_cannot_be_deleted(klever: Klever, registry: Registry, onnx: Path) -> None:
+    klever("publish", "--plain-http", onnx, f"{registry.host}/net:v1")
+    error = klever("delete", "--plain-http", f"{registry.host}/net:gone", "--json").error
+    if registry.version == "2.8":  # which removes no tag alone
+        assert error["type"] == "RegistryRefusedError"
+    else:
+        assert error["type"] == "NotFoundError"
+        assert error["cause"].startswith(f"there is no {registry.host}/net:gone")
+    assert error["nextStep"]

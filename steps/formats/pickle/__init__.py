@@ -4,7 +4,7 @@ What unpickling would import is listed from the opcodes; nothing is executed. Wh
 whose content is a model of another format, such as scikit-learn's.
 """
 
-from typing import ClassVar, Final
+from typing import Final
 
 from klever.steps.encodings import magic
 from klever.steps.errors import KleverError
@@ -18,11 +18,11 @@ _SUFFIXES: Final = (".pkl", ".pickle", ".dill", ".pt", ".pth", ".bin", ".ckpt")
 class Pickle(Format):
     """Pickles, by the opcodes that they start with."""
 
-    id: ClassVar[str] = "Pickle"
-    framework: ClassVar[str] = "Others"
-    needs: ClassVar[str] = "anything"
-    precedence: ClassVar[Precedence] = Precedence.FALLBACK
-    unreadable: ClassVar[str] = "a pickle is code for the classes that wrote it, and tells no inputs or outputs"
+    id = "Pickle"
+    framework = "Others"
+    needs = "anything"
+    precedence = Precedence.FALLBACK
+    unreadable = "a pickle is code for the classes that wrote it, and tells no inputs or outputs"
 
     def claim(self, files: ModelFiles) -> Claim | None:
         """Claim a file that is a pickle or an archive around one, unless scikit-learn's names say whose it is."""

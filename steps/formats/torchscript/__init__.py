@@ -4,7 +4,7 @@ Only recognition stands here; `reader` does the reading.
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Final
 
 from klever.steps.encodings import magic
 from klever.steps.errors import KleverError
@@ -14,16 +14,16 @@ from klever.steps.formats.interface import Claim, Evidence, Format, Reading
 if TYPE_CHECKING:
     from klever.steps.model.signature import Signature
 
-_SUFFIXES = (".pt", ".pt2", ".pth", ".ts", ".torchscript", ".ptl", ".jit")
+_SUFFIXES: Final = (".pt", ".pt2", ".pth", ".ts", ".torchscript", ".ptl", ".jit")
 
 
 class TorchScript(Format):
     """TorchScript archives, by the members of the ZIP."""
 
-    id: ClassVar[str] = "TorchScript"
-    framework: ClassVar[str] = "PyTorch"
-    needs: ClassVar[str] = "one *.pt"
-    open_sizes: ClassVar[bool] = True
+    id = "TorchScript"
+    framework = "PyTorch"
+    needs = "one *.pt"
+    open_sizes = True
 
     def claim(self, files: ModelFiles) -> Claim | None:
         """Claim an archive that holds code, or by its name what PyTorch wrote otherwise, to say what it is."""
@@ -38,9 +38,8 @@ class TorchScript(Format):
         found, evidence = (scripts, Evidence.CONTENT) if scripts else (others, Evidence.NAME)
         if not found:
             return None
-        competing = tuple(found) if len(found) > 1 else ()
         rename = {} if found[0].endswith(".pt") else {found[0]: _renamed(found[0])}
-        return Claim(evidence, files=(found[0],), competing=competing, rename=rename)
+        return Claim.of_one(evidence, found, rename)
 
     def read(self, files: ModelFiles, claim: Claim, author: "Signature | None") -> Reading:
         """Read arguments and results of ``forward`` from the code, and what example inputs and weights tell."""

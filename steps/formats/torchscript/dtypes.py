@@ -88,7 +88,7 @@ def _promote_names(first: str, second: str) -> str | None:
     if "uint8" in (low, high):
         other = high if low == "uint8" else low
         return "int16" if other == "int8" else other
-    return max(low, high, key=lambda name: int(name.lstrip("bcefilmnoptux")))
+    return max(low, high, key=lambda name: int("".join(filter(str.isdigit, name))))
 
 
 def requested(values: Arguments, keywords: Keywords, position: int | None = None) -> str | None:

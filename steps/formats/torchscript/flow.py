@@ -15,7 +15,7 @@ from klever.steps.encodings.pickle import Global, Object, Value
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.formats.torchscript.code import Block, Branch, Code, Line, Loop, Method, dotted
 from klever.steps.formats.torchscript.rules import BLOCKS, CLASSES, FUNCTIONS, call_operator
-from klever.steps.formats.torchscript.values import UNKNOWN, Known, call_rule, join
+from klever.steps.formats.torchscript.values import UNKNOWN, Known, call_rule, join, spoil
 from klever.steps.frameworks.pytorch import tensor_type, untagged
 
 #: Expressions evaluated in one archive; a traced network of thousands of layers stays below it.
@@ -171,8 +171,7 @@ class Flow:
     def _choose(self, branch: Branch, scope: _Scope) -> None:
         """Follow the branch whose condition holds, or that does not raise; else keep what both agree on."""
         if not self._afford(len(branch.text)):
-            for name in branch.changed:
-                scope.set(name, UNKNOWN)
+            _forget(branch, scope)
             return
         condition = self._evaluate(branch.condition(), scope)
         chosen: Block | None = None
@@ -188,6 +187,7 @@ class Flow:
         self._run(branch.then, scopes[0])
         self._run(branch.otherwise, scopes[1])
         for name in branch.changed:
+            spoil(scope.get(name))
             scope.set(name, self._joined(scopes[0].get(name), scopes[1].get(name)))
 
     def _spend(self, steps: int) -> bool:
@@ -342,8 +342,9 @@ class Flow:
         return self._follow(method, values[0], values[1:]) if values else UNKNOWN
 
 
-def _forget(part: Line | Block, scope: _Scope) -> None:
+def _forget(part: Line | Branch | Block, scope: _Scope) -> None:
     for name in part.changed:
+        spoil(scope.get(name))
         scope.set(name, UNKNOWN)
 
 

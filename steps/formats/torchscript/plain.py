@@ -69,15 +69,16 @@ def _length(values: Arguments, _: Keywords) -> int:
         if first < 0:
             raise TypeError
         return first
-    if not isinstance(values[0], list | dict | str):
+    if not isinstance(values[0], list | dict | str) or (not isinstance(values[0], str) and UNKNOWN in values[0]):
         raise TypeError
     return len(values[0])
 
 
 def _append(values: Arguments, _: Keywords) -> Any:
     held, one = values
-    if isinstance(held, list) and len(held) < _MAX_LENGTH:
-        held.append(one)
+    if isinstance(held, list):
+        is_counted = len(held) < _MAX_LENGTH and UNKNOWN not in held
+        held[:] = [*held, one] if is_counted else [UNKNOWN]
     return held
 
 

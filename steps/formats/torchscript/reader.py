@@ -232,6 +232,9 @@ class _Reader:
             values = value if isinstance(value, tuple) and len(value) == len(kind.arguments) else ()
             for position, inner in enumerate(kind.arguments):
                 yield from self._flatten(inner, values[position] if values else None, None, depth + 1)
+        elif kind.name == "Dict" and keys is None and isinstance(value, dict) and _are_texts(value):
+            for name, known in value.items():
+                yield name, kind.arguments[-1], known
         elif kind.name in ("Dict", "List") and keys is not None and len(kind.arguments) > 0:
             by_key = value if isinstance(value, dict) else dict(enumerate(value)) if isinstance(value, list) else {}
             for position, name in enumerate(keys):
@@ -298,6 +301,10 @@ def _submodules(module: Object, is_module: Callable[[Object], bool]) -> Iterator
             is_other = kind.startswith("__torch__.torch.classes.") or kind.endswith("PackedParams")
             if kind.startswith("__torch__.") and not is_other and is_module(value):
                 yield value
+
+
+def _are_texts(value: dict[Value, Value]) -> bool:
+    return bool(value) and len(value) <= MAX_RESULTS and all(isinstance(name, str) for name in value)
 
 
 def _known(tensor: Tensor) -> Known:

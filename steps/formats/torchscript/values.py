@@ -104,6 +104,15 @@ def call_rule(rules: Mapping[str, Rule], name: str, values: Arguments, keywords:
     return result
 
 
+def spoil(held: Any) -> None:
+    """Make a list or dictionary that may have been changed tell nothing more, under whatever name it is known."""
+    if isinstance(held, list):
+        held[:] = [UNKNOWN]
+    elif isinstance(held, dict):
+        held.clear()
+        held[UNKNOWN] = UNKNOWN
+
+
 def _is_credible(value: Any) -> bool:
     shape = value.shape if isinstance(value, Known) else None
     return shape is None or (len(shape) <= _MAX_RANK and all(-1 <= length < _MAX_SIZE for length in shape))

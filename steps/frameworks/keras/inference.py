@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from klever.steps.errors import LimitExceededError, MalformedModelError
+from klever.steps.errors import LimitExceededError, MalformedModelError, printable
 from klever.steps.frameworks.keras.document import MAX_DIMENSION, MAX_RANK, ConfigError, as_shape
 from klever.steps.frameworks.keras.graph import Graph, Reference, read_graph, references, resolve
 from klever.steps.frameworks.keras.layer import (
@@ -13,7 +13,6 @@ from klever.steps.frameworks.keras.layer import (
     Layer,
     Spec,
     numpy_dtype,
-    printable,
     tensors,
 )
 from klever.steps.frameworks.keras.rules import rule_for_layer

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from klever.steps.errors import MalformedModelError
+from klever.steps.errors import MalformedModelError, printable
 from klever.steps.frameworks.keras.document import as_shape
 from klever.steps.frameworks.keras.inference import Inference, declared, sequential_layers
-from klever.steps.frameworks.keras.layer import Layer, Spec, printable
+from klever.steps.frameworks.keras.layer import Layer, Spec
 from klever.steps.frameworks.keras.rules import rule_for_layer
 from klever.steps.model.signature import Signature, Tensor
 

@@ -11,8 +11,6 @@ from klever.steps.model.shapes import Shape
 
 #: Arguments of a call are nested a few levels deep: a list of tensors, a list of a cell's states.
 _MAX_NESTING: Final = 32
-#: Characters of a name that messages show.
-_MAX_SHOWN: Final = 100
 
 #: The type that Keras takes where nothing else is said (``floatx``).
 DEFAULT_DTYPE: Final = "float32"
@@ -66,12 +64,6 @@ def compute_dtype(policy: object) -> str:
         return DEFAULT_DTYPE
     # Quantized policies name what they were made from: int8_from_mixed_bfloat16.
     return name.rpartition("_from_")[2].removeprefix("mixed_")
-
-
-def printable(name: str) -> str:
-    """Return a name as it may stand in a sentence: on one line and of bounded length."""
-    shown = name[:_MAX_SHOWN]
-    return shown if shown.isprintable() else ascii(shown)
 
 
 class Layer:

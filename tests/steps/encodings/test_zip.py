@@ -62,6 +62,18 @@ def test_a_compressed_member_is_not_read_in_parts() -> None:
         opened(archive_of({"w": b"x" * 100})).open("w")
 
 
+def test_an_absent_crc_is_accepted_only_where_the_writer_may_leave_it_out() -> None:
+    data = bytearray(archive_of({"a": b"text"}, zipfile.ZIP_STORED))
+    at = data.index(b"PK\x01\x02") + 16
+    data[at : at + 4] = bytes(4)
+    with pytest.raises(MalformedModelError, match="CRC"):
+        opened(bytes(data)).read("a", 100)
+    assert ZipArchive(BytesSource(bytes(data)), crc_optional=True).read("a", 100) == b"text"
+    data[at] = 1
+    with pytest.raises(MalformedModelError, match="CRC"):
+        ZipArchive(BytesSource(bytes(data)), crc_optional=True).read("a", 100)
+
+
 def test_a_member_above_the_limit_is_not_inflated() -> None:
     with pytest.raises(LimitExceededError):
         opened(archive_of({"bomb": b"\0" * (10 << 20)})).read("bomb", 1 << 20)

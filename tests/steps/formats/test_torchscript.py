@@ -13,7 +13,7 @@ from klever.steps.errors import MalformedModelError, ModelError, UnsafeModelErro
 from klever.steps.files import LocalFiles, MemoryFiles
 from klever.steps.formats.interface import Evidence, Reading
 from klever.steps.formats.torchscript import FORMAT
-from klever.steps.formats.torchscript.code import Code, Type, parse_type
+from klever.steps.formats.torchscript.code import Type, parse_type
 from klever.steps.model.signature import Signature, Tensor
 
 CASES = (
@@ -164,15 +164,71 @@ def test_types_are_parsed_and_printed_without_mangling() -> None:
     assert kind.arguments[0] == Type("str")
 
 
-def test_what_is_assigned_under_a_condition_is_told_apart() -> None:
-    body = "    if c:\n      y = x\n    else:\n      y = x\n    return y\n"
-    code = Code(f"class A(Module):\n  def forward(self,\n    x: Tensor) -> Tensor:\n{body}")
-    method = code.method("A", "forward")
-    assert method is not None
-    kinds = [
-        statement if isinstance(statement, tuple) else type(statement).__name__ for statement in method.statements()
-    ]
-    assert kinds == [("y",), ("y",), "Return"]
+def scripted(body: str, arguments: str = "x: Tensor") -> MemoryFiles:
+    """Return an archive of one module with nothing but a ``forward``."""
+    buffer = io.BytesIO()
+    code = f"class A(Module):\n  def forward(self,\n    {arguments}) -> Tensor:\n{body}"
+    with zipfile.ZipFile(buffer, "w") as new:
+        new.writestr("m/data.pkl", b"\x80\x02c__torch__\nA\n)\x81}b.")
+        new.writestr("m/constants.pkl", b"\x80\x02).")
+        new.writestr("m/code/__torch__.py", code)
+    return MemoryFiles({"model.pt": buffer.getvalue()})
+
+
+IMAGE = Signature(inputs=(Tensor(name="input__0", dtype="float32", shape=(2, 3)),))
+
+
+@pytest.mark.parametrize(
+    ("body", "dtype", "shape"),
+    [
+        ("    if torch.eq(1, 1):\n      y = x\n    else:\n      y = torch.t(x)\n    return y\n", "float32", (2, 3)),
+        ("    if torch.eq(1, 2):\n      y = x\n    else:\n      y = torch.t(x)\n    return y\n", "float32", (3, 2)),
+        ("    if c:\n      y = x\n    else:\n      y = torch.t(x)\n    return y\n", "float32", (-1, -1)),
+        ("    if c:\n      y = x\n    else:\n      y = torch.to(x, 4)\n    return y\n", None, (2, 3)),
+        ('    if c:\n      y = x\n    else:\n      ops.prim.RaiseException("")\n    return y\n', "float32", (2, 3)),
+        ("    y = x\n    for i in range(n):\n      y = torch.t(y)\n    return y\n", None, None),
+        ("    ys = [x]\n    _0 = torch.append(ys, x)\n    return torch.stack(ys)\n", "float32", (2, 2, 3)),
+        ("    ys = [x]\n    while c:\n      _0 = torch.append(ys, x)\n    return torch.stack(ys)\n", None, None),
+    ],
+)
+def test_branches_are_followed_and_loops_are_not(body: str, dtype: str | None, shape: tuple[int, ...] | None) -> None:
+    outputs = read(scripted(body), IMAGE).signature.outputs
+    assert outputs is not None
+    assert (outputs[0].dtype, outputs[0].shape) == (dtype, shape)
+
+
+@pytest.mark.parametrize(
+    ("operator", "dtype"),
+    [
+        ("torch.sigmoid(torch.to(x, 4))", "float32"),
+        ("torch.div(torch.to(x, 4), 2)", "float32"),
+        ("torch.mul(torch.to(x, 4), 1.5)", "float32"),
+        ("torch.mul(torch.to(x, 5), 2)", "float16"),
+        ("torch.sum(torch.gt(x, 0), [1])", "int64"),
+        ("torch.add(torch.to(x, 5), x)", "float32"),
+        ("torch.mul(torch.to(x, 5), torch.sum(x))", "float16"),
+        ("torch.softmax(x, 1, 7)", "float64"),
+        ("torch.add_(torch.to(x, 4), 1)", "int64"),
+        ("torch.mul(x, y)", None),
+    ],
+)
+def test_types_are_promoted_as_pytorch_does(operator: str, dtype: str | None) -> None:
+    outputs = read(scripted(f"    return {operator}\n"), IMAGE).signature.outputs
+    assert outputs is not None
+    assert outputs[0].dtype == dtype
+
+
+def test_what_a_branch_demands_is_not_demanded_of_the_input() -> None:
+    body = "    if c:\n      y = torch.permute(x, [1, 0])\n    else:\n      y = x\n    return y\n"
+    inputs = read(scripted(body)).signature.inputs
+    assert inputs is not None
+    assert inputs[0].shape is None
+
+
+def test_a_statement_too_long_to_parse_leaves_the_rest_of_the_signature() -> None:
+    outputs = read(scripted(f"    y = [{'1, ' * 40_000}1]\n    return x\n"), IMAGE).signature.outputs
+    assert outputs is not None
+    assert outputs[0].shape == (2, 3)
 
 
 def test_a_last_dimension_without_a_rank_is_told_in_a_note(models: Path) -> None:

@@ -296,7 +296,7 @@ def test_random_access_goes_on_after_a_broken_answer() -> None:
         if next(state, True):
             serve_range(exchange, LARGE)
         else:
-            exchange.begin(206, 64 << 10, {"Content-Range": f"bytes {MIB}-{MIB + (64 << 10) - 1}/{len(LARGE)}"})
+            exchange.begin(206, 16 << 10, {"Content-Range": f"bytes {MIB}-{MIB + (16 << 10) - 1}/{len(LARGE)}"})
             exchange.wfile.write(b"x")
             exchange.hang_up()
 
