@@ -4,9 +4,10 @@
 (Tensor(name='x', dtype='float32', shape=(-1, 3, 224, 224)),)
 """
 
+import json
 from typing import NamedTuple
 
-from klever.steps.errors import at_stage
+from klever.steps.errors import MalformedModelError, at_stage
 from klever.steps.files import ModelFiles
 from klever.steps.model.metadata import Metadata
 from klever.steps.model.reconcile import reconcile
@@ -33,4 +34,13 @@ def extract(model: Model[ModelFiles]) -> Extraction:
         signatures=dict(reading.signatures) if reading.signatures else author.signatures,
         **({"facts": dict(reading.facts)} if reading.facts else {}),
     )
+    _check_text(metadata)
     return Extraction(metadata, (*model.notes, *reading.notes, *joined.differences))
+
+
+def _check_text(metadata: Metadata) -> None:
+    """Raise `MalformedModelError` for text that no document can hold: halves of surrogate pairs, which JSON escapes."""
+    try:
+        json.dumps(metadata.to_json(), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise MalformedModelError("the model holds a name that is not Unicode text", stage="read") from None

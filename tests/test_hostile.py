@@ -178,6 +178,28 @@ def test_a_file_that_is_one_large_hole_costs_little(klever: Told, tmp_path: Path
     assert time.monotonic() - begin < 15
 
 
+def test_a_name_that_is_no_unicode_text_is_refused_before_it_is_shown(klever: Told, tmp_path: Path) -> None:
+    model = {
+        "version": [2, 0, 0],
+        "learner": {
+            "feature_names": ["a\ud800"],
+            "feature_types": ["float"],
+            "learner_model_param": {"num_feature": "1", "num_class": "0", "num_target": "1", "base_score": "5E-1"},
+            "objective": {"name": "reg:squarederror"},
+            "gradient_booster": {
+                "name": "gbtree",
+                "model": {"gbtree_model_param": {"num_trees": "0"}, "trees": [], "tree_info": []},
+            },
+        },
+    }
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(model))
+    for command in (["inspect", path], ["inspect", "--json", path], ["publish", path, "x:v1"]):
+        code, _, err = klever(*command)
+        assert code == 1
+        assert "not Unicode text" in err
+
+
 def test_an_index_that_hides_a_file_of_the_layer_is_not_believed(klever: Told, onnx: Path, tmp_path: Path) -> None:
     layer, archive = packed({"model/a.onnx": onnx.read_bytes(), "model/b.onnx": onnx.read_bytes()})
     index = replace(archive.index, entries=archive.index.entries[:1], total=1)

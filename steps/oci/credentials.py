@@ -47,6 +47,12 @@ class Credentials:
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
 
+    def __post_init__(self) -> None:
+        try:
+            f"{self.username}{self.password}{self.identity_token}".encode()
+        except UnicodeEncodeError:
+            raise CredentialsError("the user or the password is not UTF-8 text") from None
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown."""

@@ -111,7 +111,7 @@ def test_a_default_for_one_column_means_nothing_beside_several() -> None:
         ("feature.Word2VecModel", {"vectorSize": 5}, {"word": (-1,)}, {"vector": "float64"}),
     ],
 )
-def test_models_of_the_rdd_api(
+def test_models_of_the_rdd_api_take_and_give_columns_by_their_class(
     name: str, metadata: dict[str, Any], inputs: dict[str, Any], outputs: dict[str, Any]
 ) -> None:
     line = json.dumps({"class": MLLIB + name, "version": "1.0", **metadata}).encode()

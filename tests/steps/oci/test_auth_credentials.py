@@ -237,3 +237,10 @@ def test_a_repr_shows_no_secret() -> None:
     text = repr(Credentials("alice", "pa55", "t0ken"))
     assert "pa55" not in text
     assert "t0ken" not in text
+
+
+@pytest.mark.parametrize("field", ["username", "password", "identity_token"])
+def test_text_that_no_request_can_carry_is_refused_without_showing_it(field: str) -> None:
+    with pytest.raises(CredentialsError, match="not UTF-8") as caught:
+        Credentials(**{field: "secret\ud800"})
+    assert "secret" not in str(caught.value)

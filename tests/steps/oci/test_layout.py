@@ -258,7 +258,7 @@ def test_repositories_and_tags_are_sorted_and_filtered(store: LayoutStore) -> No
         list(store.tags("b"))
 
 
-def test_deletion_by_tag_and_by_digest(store: LayoutStore) -> None:
+def test_a_deleted_tag_leaves_the_others_and_a_deleted_digest_takes_them_along(store: LayoutStore) -> None:
     descriptor = publish(store, "a", "v1", b"m")
     publish(store, "a", "v2", b"m")
     publish(store, "b", "v1", b"m")
