@@ -17,6 +17,7 @@
     │   ├── CorruptBlobError    stored bytes that do not match their digest
     │   ├── NotFoundError
     │   ├── AlreadyExistsError
+    │   ├── StorageDeniedError  no permission, or not the kind of file it has to be
     │   ├── UnauthorizedError
     │   └── RegistryRefusedError
     └── TemporaryError          the same call may succeed later; exit code 75 (EX_TEMPFAIL of sysexits.h)
@@ -27,6 +28,7 @@
 What does not belong here: an error with a meaning for one module alone; that one derives from these beside it.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -155,6 +157,12 @@ class AlreadyExistsError(PermanentError):
     usual_step = "choose another place"
 
 
+class StorageDeniedError(PermanentError):
+    """The local disk will refuse this again: no permission, no directory, a name too long."""
+
+    usual_step = "correct the path or its permissions, then try again"
+
+
 class UnauthorizedError(PermanentError):
     """The registry wants other credentials, or forbids this to these."""
 
@@ -180,9 +188,21 @@ class TransferError(TemporaryError):
 
 
 class StorageError(TemporaryError):
-    """The local disk refuses: full, read-only, without permission, or locked by another process."""
+    """The local disk refuses for now: full, read-only, or failing."""
 
-    usual_step = "make room or correct the permissions, then try again"
+    usual_step = "make room on the disk, then try again"
+
+
+#: What no waiting changes: the path or its permissions have to.
+_LASTING = frozenset({
+    errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL
+})  # fmt: skip
+
+
+def storage_error(doing: str, error: OSError) -> StorageError | StorageDeniedError:
+    """Return the error for what the operating system refused, permanent or temporary by its number."""
+    kind = StorageDeniedError if error.errno in _LASTING else StorageError
+    return kind(f"{doing}: {error.strerror or error}")
 
 
 def printable(text: str, limit: int = 100) -> str:

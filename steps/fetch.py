@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from klever.steps.artifact import StoredArtifact, load_artifact
-from klever.steps.errors import ArchiveError, StorageError, at_stage
+from klever.steps.errors import ArchiveError, at_stage, storage_error
 from klever.steps.oci.reference import Reference
 from klever.steps.oci.staging import staged_directory
 from klever.steps.oci.unpack import unpack
@@ -42,4 +42,4 @@ def _write_ormbfile(path: Path, text: str) -> None:
     except IsADirectoryError:
         raise ArchiveError(f"the layer holds a directory in the place of {ORMBFILE}") from None
     except OSError as error:
-        raise StorageError(f"cannot write {path.name}: {error.strerror}") from error
+        raise storage_error(f"cannot write {path.name}", error) from error

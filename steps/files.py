@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, Self
 
-from klever.steps.errors import LimitExceededError, MalformedModelError, NotFoundError, StorageError
+from klever.steps.errors import LimitExceededError, MalformedModelError, NotFoundError, storage_error
 
 #: More files than any published model has; a guard against walking a home directory by mistake.
 MAX_FILES = 100_000
@@ -60,7 +60,7 @@ class FileSource:
         except FileNotFoundError:
             raise NotFoundError(f"there is no file {path}") from None
         except OSError as error:
-            raise StorageError(f"cannot open {path}: {error.strerror}") from error
+            raise storage_error(f"cannot open {path}", error) from error
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(self._fd)
@@ -84,7 +84,7 @@ class FileSource:
                     got += len(more)
                 data = b"".join(parts)
         except OSError as error:
-            raise StorageError(f"cannot read a file of the model: {error.strerror}") from error
+            raise storage_error("cannot read a file of the model", error) from error
         return data
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ def names_in(directory: Path) -> list[str]:
     try:
         return sorted(path.name for path in directory.iterdir())
     except OSError as error:
-        raise StorageError(f"cannot list {directory}: {error.strerror}") from error
+        raise storage_error(f"cannot list {directory}", error) from error
 
 
 @contextmanager
@@ -161,7 +161,7 @@ class LocalFiles:
         try:
             self.sizes: Mapping[str, int] = {name: path.stat().st_size for name, path in self.paths.items()}
         except OSError as error:
-            raise StorageError(f"cannot read {error.filename}: {error.strerror}") from error
+            raise storage_error(f"cannot read {error.filename}", error) from error
         self._heads: dict[str, bytes] = {}
 
     @classmethod
@@ -174,7 +174,7 @@ class LocalFiles:
             try:
                 entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
             except OSError as error:
-                raise StorageError(f"cannot list {folder}: {error.strerror}") from error
+                raise storage_error(f"cannot list {folder}", error) from error
             for entry in entries:
                 if entry.is_symlink():
                     raise MalformedModelError(

@@ -16,9 +16,9 @@ from klever.steps.errors import (
     MetadataError,
     MissingFilesError,
     NotFoundError,
-    StorageError,
     UnrecognisedFormatError,
     at_stage,
+    storage_error,
 )
 from klever.steps.files import LocalFiles, ModelFiles, exists, names_in
 from klever.steps.formats.interface import Claim, Evidence, Format, Precedence
@@ -80,7 +80,7 @@ def read_ormbfile(path: Path) -> Metadata:
         with path.open("rb") as stream:
             data = stream.read(MAX_ORMBFILE_BYTES + 1)
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        raise storage_error(f"cannot read {path}", error) from error
     if len(data) > MAX_ORMBFILE_BYTES:
         raise MetadataError(f"{path} is larger than {MAX_ORMBFILE_BYTES >> 20} MiB")
     return Metadata.from_yaml(data, str(path))

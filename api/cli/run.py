@@ -15,7 +15,7 @@ from typing import Final
 import click
 
 from klever.api.cli.output import visible
-from klever.steps.errors import AmbiguousFormatError, KleverError, PermanentError, StorageError
+from klever.steps.errors import AmbiguousFormatError, KleverError, PermanentError, storage_error
 
 #: Command to what it does, in the order of the help text; the module of that name is imported when it is called.
 COMMANDS: Final = MappingProxyType(
@@ -111,9 +111,10 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except OSError as error:
         # Our own output on a full disk, or a file that the disk lost while it was read.
-        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        _tell(StorageError(f"{place}{error.strerror or error}"), as_json="--json" in arguments)
-        return StorageError.exit_code
+        place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the output"
+        told = storage_error(f"cannot use {place}", error)
+        _tell(told, as_json="--json" in arguments)
+        return told.exit_code
     return code if isinstance(code, int) else 0
 
 

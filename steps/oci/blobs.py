@@ -14,7 +14,7 @@ from klever.steps.errors import (
     InvalidReferenceError,
     MalformedModelError,
     NotFoundError,
-    StorageError,
+    storage_error,
 )
 from klever.steps.files import FileSource
 from klever.steps.oci.descriptor import Descriptor, Digest, parse_digest
@@ -41,7 +41,7 @@ class BlobDirectory:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise StorageError(f"cannot read blob {digest}: {error.strerror}") from error
+            raise storage_error(f"cannot read blob {digest}", error) from error
 
     def open(self, descriptor: Descriptor) -> FileSource:
         """Open a blob of the descriptor's size; raises `NotFoundError`, `CorruptBlobError` or `StorageError`."""
@@ -67,7 +67,7 @@ class BlobDirectory:
                     try:
                         chunk = source.read_at(at, _READ_BYTES)
                     except OSError as error:
-                        raise StorageError(f"cannot read blob {descriptor.digest}: {error.strerror}") from error
+                        raise storage_error(f"cannot read blob {descriptor.digest}", error) from error
                     hasher.update(chunk)
                     yield chunk
                 if (digest := hasher.digest()) != descriptor.digest:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from klever.steps.errors import StorageError, UnauthorizedError
+from klever.steps.errors import UnauthorizedError, storage_error
 
 #: Docker Hub's name in every credentials file.
 _HUB_KEY: Final = "https://index.docker.io/v1/"
@@ -228,7 +228,7 @@ class CredentialsFile:
             if staged:
                 with suppress(OSError):
                     Path(staged).unlink()
-            raise StorageError(f"cannot write the credentials file {self.path}: {error.strerror}") from None
+            raise storage_error(f"cannot write the credentials file {self.path}", error) from None
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from klever.steps.errors import (
     MalformedModelError,
     ManifestError,
     NotFoundError,
-    StorageError,
     TransferError,
+    storage_error,
 )
 from klever.steps.files import FileSource, Source
 from klever.steps.oci import garbage, media
@@ -130,7 +130,7 @@ class LayoutStore:
             if not (self.directory / _LAYOUT_FILE).exists():
                 raise NotFoundError(f"{self.directory} is not an OCI image layout: it has no file {_LAYOUT_FILE}")
         except OSError as error:
-            raise StorageError(f"cannot read {path}: {error.strerror}") from error
+            raise storage_error(f"cannot read {path}", error) from error
         try:
             with closing(FileSource(path)) as file:
                 return LayoutIndex.parse(file.read_at(0, MAX_INDEX_BYTES + 1))
@@ -362,7 +362,7 @@ def _storing(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{doing}: {error.strerror}") from error
+        raise storage_error(doing, error) from error
 
 
 def _write(file: BinaryIO, chunks: Iterable[bytes], expected: Descriptor | None, progress: Progress) -> Descriptor:

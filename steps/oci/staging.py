@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from klever.steps.errors import AlreadyExistsError, StorageError
+from klever.steps.errors import AlreadyExistsError, StorageDeniedError, StorageError, storage_error
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: linux/fs.h and linux/fcntl.h.
@@ -39,7 +39,7 @@ def staged_directory(target: Path, *, force: bool = False) -> Iterator[Path]:
         remove_stale(target)
         staging, lock = _make(target)
     except OSError as error:
-        raise StorageError(f"cannot write to {target.parent}: {error.strerror}") from error
+        raise storage_error(f"cannot write to {target.parent}", error) from error
     try:
         yield staging
         try:
@@ -137,7 +137,7 @@ def _exchange(first: Path, second: Path) -> bool:
     return answer == 0
 
 
-def _publish_error(target: Path, error: OSError) -> AlreadyExistsError | StorageError:
+def _publish_error(target: Path, error: OSError) -> AlreadyExistsError | StorageDeniedError | StorageError:
     if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
         return AlreadyExistsError(f"{target} was made by another process meanwhile")
-    return StorageError(f"cannot publish {target}: {error.strerror}")
+    return storage_error(f"cannot publish {target}", error)

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from klever.steps.errors import ArchiveError, StorageError
+from klever.steps.errors import ArchiveError, StorageDeniedError, StorageError, storage_error
 from klever.steps.oci import tar
 from klever.steps.oci.inflate import Ratio, gunzip
 from klever.steps.oci.tar import HeaderParser, Member
@@ -143,7 +143,7 @@ class _Tree:
         try:
             self._root = os.open(root, _DIRECTORY)
         except OSError as error:
-            raise StorageError(f"cannot open {root}: {error.strerror}") from error
+            raise storage_error(f"cannot open {root}", error) from error
         self._made: set[str] = set()
         self._current = ""
         self._current_fd = self._root
@@ -216,19 +216,19 @@ def _write(fd: int, part: memoryview, path: str) -> None:
         part = part[written:]
 
 
-def _storage_error(path: str, error: OSError) -> ArchiveError | StorageError:
+def _storage_error(path: str, error: OSError) -> ArchiveError | StorageDeniedError | StorageError:
     """Tell what the archive is to blame for from what the disk refuses."""
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP):
         # The parser has refused what is the same text: this file system tells the two names not apart.
         return ArchiveError(f"the archive holds two members that are both {path!r} on this file system")
     if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
         return ArchiveError(f"the file system refuses the name {path[:100]!r}")
-    return StorageError(f"cannot write {path}: {error.strerror}")
+    return storage_error(f"cannot write {path}", error)
 
 
 def _free_bytes(directory: Path) -> int:
     try:
         status = os.statvfs(directory)
     except OSError as error:
-        raise StorageError(f"cannot write below {directory}: {error.strerror}") from error
+        raise storage_error(f"cannot write below {directory}", error) from error
     return status.f_bavail * status.f_frsize
