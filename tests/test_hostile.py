@@ -249,7 +249,7 @@ def test_a_layouts_private_directory_that_is_a_link_or_holds_pipes_harms_nothing
     victim.mkdir()
     (victim / "blob-1").write_text("not ours")
     private.symlink_to(victim)
-    assert klever("gc", tmp_path / "layout")[0] == 75
+    assert klever("gc", tmp_path / "layout")[0] == 1
     assert (victim / "blob-1").read_text() == "not ours"
     assert klever("inspect", f"oci:{tmp_path / 'layout'}:m:v1")[0] == 1
 
