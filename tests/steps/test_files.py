@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from klever.steps import files
-from klever.steps.errors import LimitExceededError, MalformedModelError, NotFoundError, StorageError
+from klever.steps.errors import LimitExceededError, MalformedModelError, NotFoundError, StorageDeniedError
 from klever.steps.files import HEAD_BYTES, BytesSource, FileSource, LocalFiles, MemoryFiles, opened
 
 DATA = bytes(range(256)) * 40
@@ -74,7 +74,7 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(folder: Path) -> None:
 def test_a_file_that_is_not_there_and_one_that_cannot_be_reached_are_told_apart(folder: Path) -> None:
     with pytest.raises(NotFoundError):
         FileSource(folder / "nowhere")
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageDeniedError):
         FileSource(folder / "a.onnx" / "below")
 
 
