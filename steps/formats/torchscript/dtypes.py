@@ -91,6 +91,12 @@ def _promote_names(first: str, second: str) -> str | None:
     return max(low, high, key=lambda name: int("".join(filter(str.isdigit, name))))
 
 
+def joined(parts: list[Known]) -> str | None:
+    """Return the type that tensors have in common, None where they differ."""
+    dtypes = {part.dtype for part in parts}
+    return dtypes.pop() if len(dtypes) == 1 else None
+
+
 def requested(values: Arguments, keywords: Keywords, position: int | None = None) -> str | None:
     """Return the type that a ``dtype`` argument asks for, None where it is absent or None."""
     value = keywords.get("dtype")

@@ -14,7 +14,8 @@ from typing import Any, Final, TypeAlias
 from klever.steps.encodings.pickle import Global, Object, Value
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.formats.torchscript.code import Block, Branch, Code, Line, Loop, Method, dotted
-from klever.steps.formats.torchscript.rules import BLOCKS, CLASSES, FUNCTIONS, call_operator
+from klever.steps.formats.torchscript.rules import FUNCTIONS, call_operator
+from klever.steps.formats.torchscript.rules.modules import BLOCKS, CLASSES
 from klever.steps.formats.torchscript.values import UNKNOWN, Known, call_rule, join, spoil
 from klever.steps.frameworks.pytorch import tensor_type, untagged
 

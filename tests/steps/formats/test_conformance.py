@@ -153,7 +153,7 @@ def test_hostile_changes_cost_bounded_time_and_memory(case: Path) -> None:
     dice = random.Random(f"hostile {case_id(case)}")
     tracemalloc.start()
     try:
-        for _ in range(12):
+        for _ in range(24):
             name = dice.choice(list(whole))
             hostile = {**whole, name: damaged(whole[name], dice)}
             tracemalloc.reset_peak()
@@ -188,7 +188,7 @@ def damaged(data: bytes, dice: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("form", list(all_formats()), ids=lambda form: form.id)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_whatever_the_bytes_a_parser_answers_with_a_typed_error(form: Format, data: st.DataObject) -> None:
     cases = [case for case in GOOD if case.parent.name == form.id] or GOOD[:1]
