@@ -44,6 +44,12 @@ class Stores:
             self._open[key] = self._make(reference)
         return self._open[key]
 
+    def close(self) -> None:
+        """Close every store that was opened."""
+        for store in self._open.values():
+            store.close()
+        self._open.clear()
+
     def _make(self, reference: "Reference") -> "Store":
         if reference.host:
             from klever.steps.oci.registry import RegistryStore

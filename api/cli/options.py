@@ -36,7 +36,10 @@ def connection(command: _Command) -> _Command:
     """Add the options of a connection; the command receives them as ``stores``."""
 
     def collect(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        stores = ctx.params.setdefault("stores", Stores())
+        stores = ctx.params.get("stores")
+        if stores is None:
+            stores = ctx.params["stores"] = Stores()
+            ctx.call_on_close(stores.close)
         setattr(stores, str(parameter.name), value)
         return value
 

@@ -40,14 +40,18 @@ def parse_json(data: bytes, *, max_nodes: int | None = None) -> Any:
         raise ValueError("is not JSON") from None
     except RecursionError:
         raise ValueError(_DEEP) from None
-    _check_extent(document, max_nodes)
+    check_extent(document, MAX_DEPTH, max_nodes)
     return document
 
 
-def _check_extent(document: object, max_nodes: int | None) -> None:
-    """Walk level by level, since a document may be deeper than the interpreter's stack."""
+def check_extent(document: object, max_depth: int, max_nodes: int | None = None) -> None:
+    """Raise `ValueError` where a parsed document is deeper or has more values than given.
+
+    It is walked level by level: how deep a document the parser itself takes depends on the interpreter's version and
+    stack, and may be more than a reader that calls itself can follow.
+    """
     level, nodes = [document], 1
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(max_depth + 1):
         level = [child for value in level for child in _children(value)]
         nodes += len(level)
         if max_nodes is not None and nodes > max_nodes:
@@ -55,7 +59,7 @@ def _check_extent(document: object, max_nodes: int | None) -> None:
         level = [value for value in level if value.__class__ in (dict, list)]
         if not level:
             return
-    raise ValueError(_DEEP)
+    raise ValueError(f"is nested deeper than {max_depth}")
 
 
 def _children(value: Any) -> Any:

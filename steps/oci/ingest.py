@@ -175,3 +175,9 @@ class Writer:
                 _, end = self._held
                 end()
                 self._held = None
+
+    def close(self) -> None:
+        """End the lease, whatever waits for a manifest; raises nothing, also when called twice."""
+        with self._mutex:
+            self._pending.clear()
+            self.settle(frozenset())

@@ -241,6 +241,10 @@ class LayoutStore:
             oldest = self._ingest.oldest_lease(self._writer.lease)
             return garbage.sweep(self._blobs, self._ingest, used, horizon if oldest is None else min(horizon, oldest))
 
+    def close(self) -> None:
+        """End the lease on blobs that got no manifest."""
+        self._writer.close()
+
     def check(self) -> tuple[Problem, ...]:
         """Verify every blob that a name leads to, and say what is wrong with which."""
         return tuple(garbage.check(self.read_index(), self._blobs))

@@ -75,5 +75,8 @@ class Store(Protocol):
     def delete(self, repository: str, reference: str | Digest) -> None:
         """Remove a tag, or with a digest the manifest and all its tags; blobs wait for garbage collection."""
 
+    def close(self) -> None:
+        """Let go of connections and locks; blobs written without a manifest become garbage."""
+
     def referrers(self, repository: str, digest: Digest) -> Iterator[Descriptor]:
         """Yield descriptors of the manifests whose ``subject`` is ``digest``."""
