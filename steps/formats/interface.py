@@ -1,7 +1,7 @@
 """What every format's module provides: one `Format` named ``FORMAT``."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, Self
@@ -46,6 +46,21 @@ class Claim:
         """Claim the first of ``candidates``, of which a model is exactly one file; the others compete with it."""
         first, *others = candidates
         return cls(evidence, (first,), competing=tuple(candidates) if others else (), rename=rename or {})
+
+    @classmethod
+    def of_judged(
+        cls, files: ModelFiles, judge: Callable[[ModelFiles, str], Evidence | None], suffix: str
+    ) -> Self | None:
+        """Claim the one file at the model's root that ``judge`` finds evidence for; None where there is none.
+
+        Proven files come before likely ones, and all of them compete. Another suffix than ``suffix`` is renamed.
+        """
+        judged = ((judge(files, path), path) for path in files.sizes if "/" not in path)
+        found = sorted(((kind, path) for kind, path in judged if kind), key=lambda pair: -pair[0])
+        if not found:
+            return None
+        strongest, first = found[0]
+        return cls.of_one(strongest, [path for _, path in found], renamed(first, suffix, files.sizes))
 
 
 def outermost(paths: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from klever.steps.encodings.hdf5.signature import SIGNATURE, find_signature
-from klever.steps.errors import StorageError
+from klever.steps.errors import StorageDeniedError, StorageError
 from klever.steps.files import HEAD_BYTES, ModelFiles, opened
 from klever.steps.formats.interface import Claim, Evidence, Format, Reading, renamed
 from klever.steps.model.signature import Signature
@@ -58,7 +58,7 @@ def _is_hdf5(files: ModelFiles, path: str) -> bool:
     try:
         with opened(files, path) as source:
             return find_signature(source) is not None
-    except StorageError:
+    except (StorageDeniedError, StorageError):
         return False
 
 

@@ -4,7 +4,7 @@ import re
 from typing import ClassVar, Final
 
 from klever.steps.files import HEAD_BYTES, ModelFiles
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading, renamed
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading
 from klever.steps.model.signature import Signature
 
 #: What may stand before the root element (XML 1.0, section 2.8), and how each ends.
@@ -22,14 +22,7 @@ class PMML(Format):
 
     def claim(self, files: ModelFiles) -> Claim | None:
         """Claim the documents in the model's own folder; another name than ``*.pmml`` is renamed."""
-        evidence = {path: _evidence(files, path) for path in files.sizes if "/" not in path}
-        proven = [path for path, found in evidence.items() if found is Evidence.CONTENT]
-        likely = [path for path, found in evidence.items() if found is Evidence.NAME]
-        paths = proven + likely
-        if not paths:
-            return None
-        strongest = Evidence.CONTENT if proven else Evidence.NAME
-        return Claim.of_one(strongest, paths, renamed(paths[0], self.suffix, files.sizes))
+        return Claim.of_judged(files, _evidence, self.suffix)
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
         """Read the fields of the model that a scorer would run; ``author`` adds nothing to them."""

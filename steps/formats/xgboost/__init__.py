@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from klever.steps.files import ModelFiles
-from klever.steps.formats.interface import Claim, Evidence, Format, Reading, renamed
+from klever.steps.formats.interface import Claim, Evidence, Format, Reading
 from klever.steps.model.signature import Signature
 
 _SUFFIX: Final = ".xgboost"
@@ -41,14 +41,7 @@ class XGBoost(Format):
 
         Another suffix is renamed: every version of XGBoost finds out the encoding of such a file by its content.
         """
-        evidence = {path: _evidence(files, path) for path in files.sizes if "/" not in path}
-        proven = [path for path, found in evidence.items() if found is Evidence.CONTENT]
-        likely = [path for path, found in evidence.items() if found is Evidence.NAME]
-        paths = proven + likely
-        if not paths:
-            return None
-        strongest = Evidence.CONTENT if proven else Evidence.NAME
-        return Claim.of_one(strongest, paths, renamed(paths[0], _SUFFIX, files.sizes))
+        return Claim.of_judged(files, _evidence, _SUFFIX)
 
     def read(self, files: ModelFiles, claim: Claim, author: Signature | None) -> Reading:
         """Read the numbers of features and outputs; the trees are passed over."""
