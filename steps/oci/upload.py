@@ -5,6 +5,7 @@ bytes and a PUT names their digest, or, where the digest is known beforehand, on
 """
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Final, Self
@@ -29,6 +30,8 @@ BLOB_MEDIA_TYPE: Final = "application/octet-stream"
 _STREAM_HEADERS: Final = {"Content-Type": BLOB_MEDIA_TYPE}
 #: Answers by which a registry says that it knows no PATCH.
 _NO_PATCH: Final = frozenset({404, 405, 501})
+#: A registry that is still writing is asked again after these.
+_CANCEL_PAUSES_SECONDS: Final = (0.0, 0.02, 0.05, 0.1, 0.3, 0.5)
 _TORN_CODES: Final = re.compile(r"DIGEST_INVALID|SIZE_INVALID|BLOB_UPLOAD_(?:INVALID|UNKNOWN)|RANGE_INVALID", re.ASCII)
 
 
@@ -196,14 +199,17 @@ class _Cancelled:
 def cancel(session: Session, access: Access, location: str) -> None:
     """Ask the registry to forget an upload; it forgets by itself some day."""
     with suppress(KleverError):
-        response = session.request("DELETE", location, access, accept=range(200, 600), retry=False)
-        release(response)
-        if response.status == 416:
-            # The location holds the number of bytes; after a broken PATCH the registry tells the present one.
+        for pause in _CANCEL_PAUSES_SECONDS:
+            response = session.request("DELETE", location, access, accept=range(200, 600), retry=False)
+            release(response)
+            if response.status != 416:
+                return
+            # The location holds the number of bytes. After a broken PATCH the registry tells the present one, which
+            # grows for as long as it still writes what had arrived.
+            time.sleep(pause)
             response = session.request("GET", location, access, accept=(204,), retry=False)
             release(response)
             location = follow(location, response.headers.get("Location", ""), "sends uploads")
-            release(session.request("DELETE", location, access, accept=range(200, 600), retry=False))
 
 
 def _with_digest(location: str, digest: Digest) -> str:
