@@ -9,7 +9,13 @@
     │   │   ├── MalformedModelError
     │   │   │   └── TruncatedModelError
     │   │   ├── UnsafeModelError
-    │   │   └── LimitExceededError
+    │   │   ├── LimitExceededError
+    │   │   └── UnsupportedOperatorsError   no converter carries them over
+    │   ├── ConversionError     a conversion that fails or that nothing can make
+    │   │   ├── NoPathError     no chain of converters leads there
+    │   │   ├── UnansweredError the files do not tell what a converter has to know
+    │   │   └── UnprovenError   the result differs from the source, or that it does not could not be shown
+    │   ├── EnvironmentMissingError
     │   ├── MetadataError       ormbfile.yaml or a config blob
     │   ├── InvalidReferenceError
     │   ├── ArchiveError        a layer that must not be unpacked
@@ -29,7 +35,7 @@ What does not belong here: an error with a meaning for one module alone; that on
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -113,6 +119,44 @@ class LimitExceededError(ModelError):
     """The file is larger, deeper or more repetitive than any real model; a defence, not a judgement of size."""
 
     usual_step = "check that this is the file that you mean"
+
+
+class UnsupportedOperatorsError(ModelError):
+    """No converter carries these operators over; ``operators`` maps each to the names of its nodes."""
+
+    usual_step = "convert to a format that has them, or ask for these operators"
+
+    def __init__(
+        self, cause: str, *, operators: Mapping[str, tuple[str, ...]], stage: str = "", next_step: str = ""
+    ) -> None:
+        super().__init__(cause, stage=stage, next_step=next_step)
+        self.operators = operators
+
+
+class ConversionError(PermanentError):
+    """The conversion itself fails, or what it made is no valid model."""
+
+    usual_step = "report the model's operators and this message"
+
+
+class NoPathError(ConversionError):
+    """No chain of converters leads from the one format to the other."""
+
+    usual_step = "choose another target; klever plan lists what the source can become"
+
+
+class UnansweredError(ConversionError):
+    """The files do not tell what a converter has to know; ``next_step`` is how to tell it."""
+
+
+class UnprovenError(ConversionError):
+    """The result differs from the source beyond the tolerance, or the level of proof that was asked was not reached."""
+
+    usual_step = "do not use the result; --unsafe-publish-unverified publishes it all the same"
+
+
+class EnvironmentMissingError(PermanentError):
+    """A part of the work needs an environment of its own that is not there."""
 
 
 class MetadataError(PermanentError):

@@ -12,6 +12,7 @@ import glob
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,6 +51,25 @@ def staged_directory(target: Path, *, force: bool = False) -> Iterator[Path]:
     finally:
         # After a plain rename nothing is there; after an exchange, what the target was.
         shutil.rmtree(staging, ignore_errors=True)
+        os.close(lock)
+
+
+@contextmanager
+def scratch_directory(name: str) -> Iterator[Path]:
+    """Yield an empty directory, mode 0700, among the temporary files; it is gone when the block ends.
+
+    What killed runs left under the same ``name`` is removed too. Raises `StorageError` where the disk refuses.
+    """
+    target = Path(tempfile.gettempdir()) / name
+    try:
+        remove_stale(target)
+        directory, lock = _make(target)
+    except OSError as error:
+        raise storage_error(f"cannot write to {target.parent}", error) from error
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
         os.close(lock)
 
 
