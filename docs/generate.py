@@ -47,6 +47,11 @@ def _sections() -> Iterator[str]:
         assert command is not None
         context = click.Context(command, info_name=name, parent=parent, max_content_width=100, terminal_width=100)
         yield from (f"## klever {name}", "", "```", command.get_help(context), "```", "")
+        for part in command.list_commands(context) if isinstance(command, click.Group) else ():
+            member = command.get_command(context, part)
+            assert member is not None
+            inner = click.Context(member, info_name=part, parent=context, max_content_width=100, terminal_width=100)
+            yield from (f"### klever {name} {part}", "", "```", member.get_help(inner), "```", "")
 
 
 def main() -> int:

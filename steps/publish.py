@@ -13,16 +13,17 @@ from typing import Any
 
 from klever.steps.artifact import EXTRACTED_FROM
 from klever.steps.errors import ArchiveError, InvalidReferenceError, MetadataError, UnrecognisedFormatError, at_stage
-from klever.steps.extract import extract
+from klever.steps.extract import Extraction, extract
 from klever.steps.files import LocalFiles
 from klever.steps.formats.interface import Claim
 from klever.steps.model.metadata import Metadata
 from klever.steps.oci import media
 from klever.steps.oci.archive import Archive, PackMember
-from klever.steps.oci.descriptor import Descriptor
+from klever.steps.oci.descriptor import Descriptor, Digest
+from klever.steps.oci.hashing import Hasher
 from klever.steps.oci.manifest import build_manifest
 from klever.steps.oci.reference import Reference
-from klever.steps.recognise import MODEL_FOLDER, recognise
+from klever.steps.recognise import MODEL_FOLDER, Model, recognise
 from klever.steps.stores import Stores
 from klever.steps.transfer import Watch, unwatched
 
@@ -44,11 +45,13 @@ def publish(
     *,
     format_id: str | None = None,
     changes: Mapping[str, Any] | None = None,
+    annotations: Mapping[str, str] | None = None,
     watch: Watch = unwatched,
 ) -> Published:
     """Publish the model at ``path`` as ``reference``.
 
-    ``changes`` are fields of `Metadata` that the caller adds to what the author wrote. Nothing is visible under the
+    ``changes`` are fields of `Metadata` that the caller adds to what the author wrote, ``annotations`` stand on the
+    manifest beside our own. Nothing is visible under the
     reference before every blob is whole; a failure leaves at most blobs for garbage collection.
     """
     if reference.digest:
@@ -70,7 +73,8 @@ def publish(
         with watch("publish", total) as progress:
             layer = store.put_blob(reference.repository, archive.chunks, progress=progress)
         layer = replace(layer, media_type=media.LAYER).annotated({media.LAYER_INDEX: archive.index.to_annotation()})
-        metadata = extraction.metadata.changed(
+        metadata, notes = _with_own_certificate(extraction, layer.digest)
+        metadata = metadata.changed(
             **{
                 **(changes or {}),
                 "size": layer.size,
@@ -84,10 +88,18 @@ def publish(
         manifest = build_manifest(
             described,
             layer,
-            {media.CREATED: str(metadata.created), EXTRACTED_FROM: layer.digest},
+            {**(annotations or {}), media.CREATED: str(metadata.created), EXTRACTED_FROM: layer.digest},
         )
         descriptor = store.put_manifest(reference.repository, manifest, media.MANIFEST, tag=reference.new_tag)
-    return Published(reference.pinned(descriptor.digest), descriptor, metadata, extraction.notes)
+    return Published(reference.pinned(descriptor.digest), descriptor, metadata, notes)
+
+
+def digest_of_package(model: Model[LocalFiles]) -> Digest:
+    """Return the digest that the layer of a model has when it is published; nothing is stored."""
+    with at_stage("pack"), Hasher() as hashed:
+        for chunk in Archive(package_members(model.files, model.claim)).chunks():
+            hashed.update(chunk)
+        return hashed.digest()
 
 
 def package_members(files: LocalFiles, claim: Claim) -> tuple[PackMember, ...]:
@@ -104,6 +116,15 @@ def package_members(files: LocalFiles, claim: Claim) -> tuple[PackMember, ...]:
             )
         members.append(PackMember(path, files.sizes[name], partial(files.open, name)))
     return tuple(members)
+
+
+def _with_own_certificate(extraction: Extraction, digest: Digest) -> tuple[Metadata, tuple[str, ...]]:
+    """Return metadata and notes, without a certificate that is about other bytes than those of the layer ``digest``."""
+    certificate = extraction.metadata.certificate
+    if certificate is None or certificate.result.digest == digest:
+        return extraction.metadata, extraction.notes
+    note = "the certificate in the metadata is about other bytes than these, and is left out"
+    return extraction.metadata.changed(certificate=None), (*extraction.notes, note)
 
 
 def _now() -> str:

@@ -27,6 +27,8 @@ from klever.steps.model.metadata import Metadata
 
 ORMBFILE: Final = "ormbfile.yaml"
 MODEL_FOLDER: Final = "model"
+#: Beside them in a package that was converted; what it says is in ``ormbfile.yaml`` too.
+CERTIFICATE_FILE: Final = "certificate.json"
 MAX_ORMBFILE_BYTES: Final = 4 << 20
 
 #: What version control and file managers leave in a directory; never part of a model.
@@ -69,7 +71,7 @@ def recognise(path: Path, *, format_id: str | None = None) -> Model[LocalFiles]:
                 next_step=f"put the model's files into {path / MODEL_FOLDER}",
             )
         files = LocalFiles.below(path / MODEL_FOLDER)
-        stray = [name for name in names_in(path) if name not in {ORMBFILE, MODEL_FOLDER} | _LITTER]
+        stray = [name for name in names_in(path) if name not in {ORMBFILE, MODEL_FOLDER, CERTIFICATE_FILE} | _LITTER]
         notes = (f"left out, as they are not below {MODEL_FOLDER}/: {', '.join(stray[:10])}",) if stray else ()
         return Model(files, *choose(files, format_id or author.format), author, notes)
 

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from corpus import SHARED
 
+# Acts on tests that are marked with an environment.
+from environments import environments_of_the_test  # noqa: F401
+
 # Fixtures of real registries, for every folder of tests.
 from registries import (  # noqa: F401
     registry,

@@ -21,6 +21,8 @@ MODULES_OF_KLEVER = [
     module.name
     for package in (klever.steps, klever.api)
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    # They import frameworks, each in an environment of its own.
+    if not module.name.startswith("klever.steps.programs.")
 ]
 
 

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from klever.steps.stores import Stores
 
+_SHAPE: Final = re.compile(r"(-1|\d{1,9})(,(-1|\d{1,9}))*,?|", re.ASCII)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
@@ -30,6 +32,63 @@ def _host(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
 
 
 host = click.argument("host", callback=_host)
+
+
+def _batch(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None or value == "dynamic":
+        return None if value is None else -1
+    if value.isascii() and value.isdigit() and int(value):
+        return int(value)
+    raise click.BadParameter(f"got {value!r}, expected a number above 0 or dynamic")
+
+
+def _shapes(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for value in values:
+        # A name may hold an equals sign of its own; sizes do not.
+        name, equals, sizes = value.rpartition("=")
+        if not equals or not name or not _SHAPE.fullmatch(sizes):
+            raise click.BadParameter(f"got {value!r}, expected NAME=SIZE,SIZE,... with -1 for a dynamic size")
+        shapes[name] = tuple(int(size) for size in sizes.split(",") if size)
+    return shapes
+
+
+def conversion(command: _Command) -> _Command:
+    """Add the options of a conversion; the command receives ``to`` and, as ``conversion``, the `Options`."""
+    from klever.steps.converters.interface import DEFAULT_OPSET, MAX_OPSET, MIN_OPSET, Options
+
+    @wraps(command)
+    def collected(
+        *, opset: int, batch: int | None, shapes: dict[str, tuple[int, ...]], dtype: str | None, **rest: Any
+    ) -> Any:
+        return command(conversion=Options(opset=opset, batch=batch, shapes=shapes, dtype=dtype), **rest)
+
+    for option in (
+        click.option(
+            "--dtype",
+            type=click.Choice(["float16"]),
+            help="Compute in half precision; inputs and outputs keep their types.",
+        ),
+        click.option(
+            "--shape",
+            "shapes",
+            multiple=True,
+            metavar="NAME=SIZES",
+            callback=_shapes,
+            help="The shape of an input, e.g. data=-1,3,224,224; repeatable.",
+        ),
+        click.option("--batch", metavar="N|dynamic", callback=_batch, help="The first size of every input."),
+        click.option(
+            "--opset",
+            type=click.IntRange(MIN_OPSET, MAX_OPSET),
+            default=DEFAULT_OPSET,
+            show_default=True,
+            help="The version of ONNX's operators.",
+        ),
+        click.option("--to", required=True, metavar="FORMAT", help="The format to convert to, e.g. ONNX."),
+    ):
+        collected = option(collected)
+    return collected  # type: ignore[return-value]
 
 
 def connection(command: _Command) -> _Command:

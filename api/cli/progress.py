@@ -1,7 +1,7 @@
 """A progress bar for long work: on a terminal only, and only where it is long enough to be worth one."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from klever.steps.oci.store import Progress, no_progress
@@ -30,3 +30,19 @@ def progress_bar(label: str, total: int | None) -> Iterator[Progress]:
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(label, total=total)
         yield lambda count: bars.advance(task, count)
+
+
+@contextmanager
+def fraction_bar() -> Iterator[Callable[[float, str], None]]:
+    """Give a callback for work whose size is no number of bytes: the part that is done, and what is being done."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _doing: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("", total=1.0)
+        yield lambda done, doing: bars.update(task, completed=done, description=doing[:40])

@@ -22,12 +22,15 @@ COMMANDS: Final = MappingProxyType(
     {
         "inspect": "Show a model's format, size, signature and layers.",
         "publish": "Recognise, read, pack and push a model.",
+        "plan": "Say how a model could be converted.",
+        "convert": "Convert a model to another format, and prove the result.",
         "fetch": "Fetch an artifact into a directory, verified.",
         "models": "List the versions in a store or registry.",
         "copy": "Copy an artifact between stores and registries.",
         "tag": "Give an artifact another tag.",
         "delete": "Remove tags or artifacts.",
         "gc": "Free what nothing refers to, or check a store.",
+        "environments": "List, make or remove environments of frameworks.",
         "login": "Keep credentials for a registry.",
         "logout": "Forget credentials of a registry.",
     }

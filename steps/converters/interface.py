@@ -11,7 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import ClassVar
 
-from klever.steps.files import LocalFiles
+from klever.steps.files import LocalFiles, ModelFiles
 from klever.steps.formats.interface import Claim
 from klever.steps.model.signature import Signature
 
@@ -81,15 +81,20 @@ class Survey:
 
 @dataclass(frozen=True)
 class SourceModel:
-    """The model to convert: its files on the local disk, what its format claimed, and its signature."""
+    """The model to convert: its files, what its format claimed, and its signature.
 
-    files: LocalFiles
+    For `Converter.survey` the files may lie in a registry; for `Converter.convert` they are on the local disk.
+    """
+
+    files: ModelFiles
     claim: Claim
     #: What was read from the files, joined with what the author wrote.
     signature: Signature
 
     def path(self, name: str) -> Path:
-        """Return where a file of the model lies on the disk."""
+        """Return where a file of the model lies on the disk; for `Converter.convert` only."""
+        if not isinstance(self.files, LocalFiles):
+            raise TypeError("the files of this model are not on the local disk")
         return self.files.paths[name]
 
 

@@ -8,9 +8,13 @@ file, and takes seconds to load. What does not belong here: what is done in an e
 `klever.steps.programs`, and who asks for it.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from klever.steps.environments.locate import find_interpreter, is_available
-from klever.steps.environments.run import ProgramFailedError, run
 from klever.steps.environments.table import ENVIRONMENTS, Environment, environment
+
+if TYPE_CHECKING:
+    from klever.steps.environments.process import ProgramFailedError, run
 
 __all__ = [
     "ENVIRONMENTS",
@@ -21,3 +25,12 @@ __all__ = [
     "is_available",
     "run",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what starts processes where it is asked for: a plan only looks at the table."""
+    if name in ("ProgramFailedError", "run"):
+        from klever.steps.environments import process
+
+        return getattr(process, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

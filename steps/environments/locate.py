@@ -8,7 +8,6 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +75,8 @@ def serves(wanted: Environment) -> bool:
     """Say whether the running interpreter has what ``wanted`` asks for, by the metadata of its distributions."""
     if sys.version_info[:2] not in wanted.pythons or not sys.executable:
         return False
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         if wanted.at_least:
             return all(_release(version(name)) >= _release(least) for name, least in wanted.at_least.items())

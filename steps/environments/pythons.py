@@ -52,14 +52,18 @@ def _candidates(major: int, minor: int) -> Iterator[Path]:
     if found := shutil.which(f"python{major}.{minor}"):
         yield Path(found)
     yield from _of_pyenv(major, minor)
-    if found := _of_uv(major, minor):
-        yield found
+    if known := _of_uv(major, minor):
+        yield known
 
 
 def _of_pyenv(major: int, minor: int) -> Iterator[Path]:
     """Yield the Pythons that pyenv built, the newest patch first; its shims answer for the chosen version alone."""
     root = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"))  # noqa: PTH111 - for a user without a home
-    found = [(int(match[1]), path) for path in root.glob(f"versions/{major}.{minor}.*") if (match := _PATCH.search(path.name))]
+    found = [
+        (int(match[1]), path)
+        for path in root.glob(f"versions/{major}.{minor}.*")
+        if (match := _PATCH.search(path.name))
+    ]
     yield from (path / "bin" / "python" for _, path in sorted(found, reverse=True))
 
 
@@ -79,7 +83,9 @@ def _answers(python: Path, version: tuple[int, int]) -> bool:
 
 def _ask(command: list[str]) -> str:
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_TIMEOUT, check=False)
+        answer = subprocess.run(  # noqa: S603 - a Python, or uv
+            command, capture_output=True, text=True, timeout=_PROBE_TIMEOUT, check=False
+        )
     except (OSError, subprocess.TimeoutExpired, UnicodeError):
         return ""
     return answer.stdout.strip() if answer.returncode == 0 else ""

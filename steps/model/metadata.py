@@ -14,6 +14,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, field_validator
 
 from klever.steps.errors import MetadataError
+from klever.steps.model.certificate import Certificate
 from klever.steps.model.signature import Document, NamedSignature, Signature, Text
 from klever.steps.model.strict import parse_json
 
@@ -64,6 +65,8 @@ class Metadata(Document):
     signatures: dict[str, NamedSignature] | None = None
     #: What else the file tells of itself: opsets, a producer, a parameter count.
     facts: dict[str, Any] | None = None
+    #: How a converted model was proven to compute what its source does.
+    certificate: Certificate | None = None
     training: Provenance | None = None
     dataset: Provenance | None = None
     gpu_type: Text | None = Field(default=None, alias="gpuType")

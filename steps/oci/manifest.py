@@ -65,14 +65,39 @@ def build_manifest(
     subject: Descriptor | None = None,
 ) -> bytes:
     """Build an artifact's manifest: the same bytes for the same arguments, whatever the order of annotations."""
+    return _serialise({}, config, layer, annotations, subject)
+
+
+def build_attachment(
+    artifact_type: str,
+    empty: Descriptor,
+    document: Descriptor,
+    subject: Descriptor,
+    annotations: Mapping[str, str] | None = None,
+) -> bytes:
+    """Build the manifest of a document of ``artifact_type`` that is about the manifest ``subject``.
+
+    ``empty`` describes the config that such a manifest has in the place of one: ``{}``.
+    """
+    return _serialise({"artifactType": artifact_type}, empty, document, annotations, subject)
+
+
+def _serialise(
+    first: Mapping[str, str],
+    config: Descriptor,
+    layer: Descriptor,
+    annotations: Mapping[str, str] | None,
+    subject: Descriptor | None,
+) -> bytes:
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": media.MANIFEST,
+        **first,
         "config": config.to_json(),
         "layers": [layer.to_json()],
     }
     if subject is not None:
-        document["subject"] = subject.to_json()
+        document["subject"] = Descriptor(subject.media_type, subject.digest, subject.size).to_json()
     if annotations:
         document["annotations"] = dict(sorted(annotations.items()))
     data = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

@@ -8,6 +8,8 @@ MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+#: The config of a manifest that has none: the two bytes ``{}``.
+EMPTY: Final = "application/vnd.oci.empty.v1+json"
 
 #: The annotation by which an image layout's index names an entry.
 REF_NAME: Final = "org.opencontainers.image.ref.name"

@@ -1,5 +1,9 @@
 """Programs that run in environments of their own, each with one framework; nothing in Klever imports them.
 
-A program is a module with ``run(request, progress)``: plain JSON values in and out, no import from Klever, so that an
-environment needs the framework and nothing else. `main` starts one: ``python main.py PROGRAM REQUEST REPLY``.
+A program is a module with ``run(request, progress)``: plain JSON values in and out, files by absolute path, no import
+from Klever, so that an environment needs the framework and nothing else. It returns a dict; to refuse its input it
+returns ``{"refused": "one clear sentence"}``, with ``"unsafe": True`` where loading would run what the file says, or
+``"operators": {type: [node, ...]}`` where it cannot carry these over, and ``"next"`` for what to do. Any exception is a
+failure. `main` starts one: ``python main.py PROGRAM REQUEST REPLY``. Modules here import each other by their bare
+names, since the folder itself is on the path.
 """

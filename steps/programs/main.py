@@ -1,8 +1,8 @@
 """Start a program of this folder: ``python main.py PROGRAM REQUEST REPLY [MEMORY]``.
 
-REQUEST is a JSON file, REPLY the one that is written: ``{"result": {...}}`` or ``{"error": {"type", "cause"}}``. Progress
-goes to the standard output as lines of JSON, ``[0.25, "loading"]``, the framework's own words to the standard error. The
-process ends with its standard input, so that none outlives the one that asked. MEMORY is a limit in bytes.
+REQUEST is a JSON file, REPLY the one that is written: ``{"result": {...}}`` or ``{"error": {"type", "cause"}}``.
+Progress goes to the standard output as lines of JSON, ``[0.25, "loading"]``, the framework's own words to the standard
+error. The process ends with its standard input, so that none outlives the one that asked. MEMORY is a limit in bytes.
 
 This file and the programs that prove old models run on Python 3.7.
 """

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from klever.api.cli import options, output
-from klever.steps.errors import InvalidReferenceError, NotFoundError
+from klever.api.cli.places import looked_for, path_or_reference
 from klever.steps.inspect import Inspection, inspect_artifact, inspect_path
 from klever.steps.stores import Stores
 
@@ -43,29 +43,11 @@ def command(target: str, format_id: str | None, reread: bool, as_yaml: bool, as_
 
 
 def _inspect(target: str, format_id: str | None, reread: bool, stores: Stores) -> Inspection:
-    from klever.steps.files import exists
-
-    path = Path(target)
-    if exists(path) or target.startswith(("/", "./", "../", "~")):
-        return inspect_path(path, format_id=format_id)
-    from klever.steps.oci.reference import parse_reference
-
-    try:
-        reference = parse_reference(target)
-    except InvalidReferenceError as error:
-        raise NotFoundError(
-            f"{target} is neither an existing path nor a reference", stage="recognise", next_step=error.next_step
-        ) from error
-    try:
-        return inspect_artifact(reference, stores, format_id=format_id, reread=reread)
-    except NotFoundError as error:
-        if reference.host or reference.layout is not None:
-            raise
-        raise NotFoundError(
-            f"{target} is neither a path nor a model in this machine's store",
-            stage="pull",
-            next_step="check the path, or see klever models",
-        ) from error
+    place = path_or_reference(target)
+    if isinstance(place, Path):
+        return inspect_path(place, format_id=format_id)
+    with looked_for(target, place):
+        return inspect_artifact(place, stores, format_id=format_id, reread=reread)
 
 
 def _print(target: str, document: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from klever.steps.model.shapes import (
 )
 
 
-def _per_axis(fields: Fields, name: str, default: int, axes: int) -> list[int]:
+def per_axis(fields: Fields, name: str, default: int, axes: int) -> list[int]:
     """Return a repeated parameter for each spatial axis: one for all, one for each, or its ``_h`` and ``_w``."""
     stem = name.removesuffix("_size")
     if f"{stem}_h" in fields or f"{stem}_w" in fields:
@@ -39,8 +39,8 @@ def _per_axis(fields: Fields, name: str, default: int, axes: int) -> list[int]:
 
 def _convolved(fields: Fields, sizes: Sequence[int], *, transposed: bool = False) -> tuple[int, ...]:
     axes = len(sizes)
-    kernels, strides = _per_axis(fields, "kernel_size", 0, axes), _per_axis(fields, "stride", 1, axes)
-    pads, dilations = _per_axis(fields, "pad", 0, axes), _per_axis(fields, "dilation", 1, axes)
+    kernels, strides = per_axis(fields, "kernel_size", 0, axes), per_axis(fields, "stride", 1, axes)
+    pads, dilations = per_axis(fields, "pad", 0, axes), per_axis(fields, "dilation", 1, axes)
     result = []
     for size, kernel, stride, pad, dilation in zip(sizes, kernels, strides, pads, dilations, strict=True):
         if kernel < 1 or stride < 1 or dilation < 1:
@@ -82,7 +82,7 @@ def _im2col(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
         return []
     axis = normalise_axis(fields.integer("axis", 1), len(bottom))
     sizes = bottom[axis + 1 :]
-    kernels = _per_axis(fields, "kernel_size", 0, len(sizes))
+    kernels = per_axis(fields, "kernel_size", 0, len(sizes))
     return [(*bottom[:axis], count((bottom[axis], *kernels)), *_convolved(fields, sizes))]
 
 
@@ -104,8 +104,8 @@ def _pooling(layer: Layer, bottoms: Sequence[Shape]) -> list[Shape]:
         raise ShapeMismatchError(f"a Pooling takes rank 4, not {len(bottom)}")
     if everything:
         return [(*bottom[:2], 1, 1)] * len(layer.tops)
-    kernels, strides = _per_axis(fields, "kernel_size", 0, 2), _per_axis(fields, "stride", 1, 2)
-    pads = _per_axis(fields, "pad", 0, 2)
+    kernels, strides = per_axis(fields, "kernel_size", 0, 2), per_axis(fields, "stride", 1, 2)
+    pads = per_axis(fields, "pad", 0, 2)
     ceil = fields.text("round_mode", "CEIL") not in ("FLOOR", "1") and fields.flag("ceil_mode", default=True)
     sizes = tuple(
         pooled(size, kernel, stride, pad, ceil=ceil)

@@ -1,6 +1,7 @@
 """Keras models in HDF5: from the attributes of the root to a signature."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from klever.steps.encodings.hdf5.file import File, Group
 from klever.steps.errors import MalformedModelError
@@ -20,14 +21,19 @@ def read_model(source: Source, author: Signature | None) -> Reading:
 
     Raises `MalformedModelError` where the file holds weights without a model, or no model of Keras at all.
     """
+    config, facts = read_configuration(source)
+    found = interpret(config, author)
+    return Reading(found.signature, notes=found.notes, facts=facts)
+
+
+def read_configuration(source: Source) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """Read ``model_config`` and who wrote the file; raises as `read_model`."""
     root = File(source).root
     text = root.attribute("model_config")
     if not isinstance(text, str):
         raise _without_model(root)
-    found = interpret(parse_config(text), author)
     values = {name: root.attribute(name) for name in _FACTS if name in root.attributes}
-    facts = {name: value for name, value in values.items() if isinstance(value, str)}
-    return Reading(found.signature, notes=found.notes, facts=facts)
+    return parse_config(text), {name: value for name, value in values.items() if isinstance(value, str)}
 
 
 def _without_model(root: Group) -> MalformedModelError:

@@ -1,6 +1,7 @@
 """Keras 3 archives: from ``config.json`` to a signature."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from klever.steps.encodings.zip import ZipArchive
 from klever.steps.errors import MalformedModelError
@@ -17,14 +18,19 @@ _MAX_METADATA_BYTES: Final = 64 << 10
 
 def read_model(source: Source, author: Signature | None) -> Reading:
     """Read the signature from ``config.json``; raises a `ModelError` where there is none that holds a model."""
-    archive = ZipArchive(source)
+    config, facts = read_configuration(ZipArchive(source))
+    found = interpret(config, author)
+    return Reading(found.signature, notes=found.notes, facts=facts)
+
+
+def read_configuration(archive: ZipArchive) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """Read ``config.json`` and who wrote the archive; raises as `read_model`."""
     data = archive.read(_CONFIG, MAX_CONFIG_BYTES)
     try:
         text = data.decode()
     except UnicodeDecodeError:
         raise MalformedModelError(f"{_CONFIG} of the Keras archive is not UTF-8") from None
-    found = interpret(parse_config(text), author)
-    return Reading(found.signature, notes=found.notes, facts=_read_facts(archive))
+    return parse_config(text), _read_facts(archive)
 
 
 def _read_facts(archive: ZipArchive) -> dict[str, str]:

@@ -71,6 +71,20 @@ def number(attributes: Mapping[str, str], key: str, default: float) -> float:
         raise AttributeTextError(f"{key}={text[:80]!r} is not a number") from None
 
 
+def numbers(attributes: Mapping[str, str], key: str) -> tuple[float, ...] | None:
+    """Return a tuple of numbers, whole or not; None where the attribute is absent or ``None``."""
+    text = attributes.get(key)
+    if text is None or text.strip() in ("", "None"):
+        return None
+    items = [item for item in text.strip().strip("()[]").split(",") if item.strip()]
+    if len(items) > _MAX_ITEMS:
+        raise AttributeTextError(f"{key} has more than {_MAX_ITEMS} items")
+    try:
+        return tuple(float(item) for item in items)
+    except ValueError:
+        raise AttributeTextError(f"{key}={text[:80]!r} is not a tuple of numbers") from None
+
+
 def flag(attributes: Mapping[str, str], key: str, *, default: bool = False) -> bool:
     """Return a truth value, which MXNet writes as ``True`` or ``1``."""
     text = attributes.get(key)

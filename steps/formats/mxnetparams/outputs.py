@@ -7,7 +7,7 @@ operator has several outputs, hidden ones included. What does not belong here: s
 from typing import Final
 
 from klever.steps.formats.mxnetparams.attributes import AttributeTextError, integer
-from klever.steps.formats.mxnetparams.graph import Entry, Graph, Node
+from klever.steps.formats.mxnetparams.graph import Graph, Node
 from klever.steps.formats.mxnetparams.rules import canonical
 
 _RANGED: Final = ("output", "min_output", "max_output")
@@ -52,18 +52,21 @@ _NUMBERED: Final = frozenset(
 def output_names(graph: Graph) -> tuple[str, ...]:
     """Return the names of the graph's outputs, as ``Symbol.list_outputs`` does."""
     several = {head.node for head in graph.heads if head.output > 0}
-    return tuple(_name(graph.nodes[head.node], head, several) for head in graph.heads)
+    return tuple(
+        output_name(graph.nodes[head.node], head.output, several=head.node in several) for head in graph.heads
+    )
 
 
-def _name(node: Node, head: Entry, several: set[int]) -> str:
+def output_name(node: Node, output: int, *, several: bool) -> str:
+    """Return the name of one output of a node; ``several`` tells that more than the first is known to exist."""
     if node.is_variable:
         return node.name
     operator = canonical(node.op)
     words = _LISTS.get(operator)
-    if words is not None and head.output < len(words):
-        word = words[head.output]
-    elif _is_numbered(node, operator) or head.node in several:
-        word = f"output{head.output}"
+    if words is not None and output < len(words):
+        word = words[output]
+    elif _is_numbered(node, operator) or several:
+        word = f"output{output}"
     else:
         word = "output"
     return f"{node.name}_{word}" if node.name else word

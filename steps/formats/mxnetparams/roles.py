@@ -37,6 +37,14 @@ def find_inputs(graph: Graph, stored: Container[str]) -> tuple[int, ...]:
     Those are the arguments without an entry in ``stored``; auxiliary states and what only labels of loss heads need
     are aside. A tensor that is a label and an input at once, as in an autoencoder, is an input.
     """
+    used = find_used(graph)
+    return tuple(
+        at for at, node in enumerate(graph.nodes) if at in used and node.is_variable and node.name not in stored
+    )
+
+
+def find_used(graph: Graph) -> frozenset[int]:
+    """Return the positions of the nodes that count when the network is used; see `find_inputs`."""
     used: set[int] = {head.node for head in graph.heads}
     for at in range(len(graph.nodes) - 1, -1, -1):
         node = graph.nodes[at]
@@ -44,9 +52,7 @@ def find_inputs(graph: Graph, stored: Container[str]) -> tuple[int, ...]:
         if at in used:
             aside = _aside(node)
             used.update(entry.node for place, entry in enumerate(node.inputs) if place not in aside)
-    return tuple(
-        at for at, node in enumerate(graph.nodes) if at in used and node.is_variable and node.name not in stored
-    )
+    return frozenset(used)
 
 
 def _aside(node: Node) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from klever.steps.encodings.protobuf import Message, as_float, decode, fields, signed, text
-from klever.steps.encodings.prototext import Fields
+from klever.steps.encodings.prototext import Fields, decode_prototext
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.files import Source
 
@@ -25,8 +25,8 @@ _SMALL_BYTES: Final = 1024
 class Argument(NamedTuple):
     """An argument of an operator: one of a number, an integer or bytes, or several of a kind.
 
-    ``stored`` is the whole Argument message where it is too large to be anything but weights; the other fields are
-    empty then.
+    ``stored`` is the whole Argument message where it is too large to be anything but weights or a net; the other fields
+    are empty then. ``net`` is a NetDef message: the body of a loop or a branch (see `read_body`).
     """
 
     f: float | None = None
@@ -36,6 +36,7 @@ class Argument(NamedTuple):
     ints: tuple[int, ...] = ()
     strings: tuple[bytes, ...] = ()
     stored: bytes | Message | None = None
+    net: bytes | Message | Fields | None = None
 
 
 class Operator(NamedTuple):
@@ -150,7 +151,7 @@ class _Decoder:
                 raise LimitExceededError(f"the net holds more than {_MAX_FIELDS} fields")
             yield number, value
 
-    def net(self, message: Message) -> Net:
+    def net(self, message: bytes | Message) -> Net:
         """Decode a NetDef: name 1, op 2, external_input 7, external_output 8."""
         name = ""
         operators: list[Operator] = []
@@ -186,7 +187,7 @@ class _Decoder:
         return Operator(kind, tuple(blobs[1]), tuple(blobs[2]), arguments)
 
     def _argument(self, part: bytes | Message) -> tuple[str, Argument]:
-        """Decode an Argument: name 1, f 2, i 3, s 4, floats 5, ints 6, strings 7."""
+        """Decode an Argument: name 1, f 2, i 3, s 4, floats 5, ints 6, strings 7, n 8."""
         if len(part) > _SMALL_BYTES:
             for number, value in self._fields(part):
                 # Writers put the name first, as its number is the least.
@@ -201,6 +202,7 @@ class _Decoder:
         floats: list[float] = []
         ints: list[int] = []
         strings: list[bytes] = []
+        net: bytes | Message | None = None
         for number, value in self._fields(part):
             if number == 1:
                 name = text(_delimited(number, value))
@@ -216,7 +218,31 @@ class _Decoder:
                 ints.extend(_integers(value))
             elif number == 7:
                 strings.append(_bytes(_delimited(number, value)))
-        return name, Argument(f, i, s, tuple(floats), tuple(ints), tuple(strings))
+            elif number == 8:
+                net = _delimited(number, value)
+        return name, Argument(f, i, s, tuple(floats), tuple(ints), tuple(strings), net=net)
+
+
+def read_body(argument: Argument | None) -> Net | None:
+    """Read the net that an argument holds, as a message or, from older writers, as text; None where it holds none.
+
+    Raises `MalformedModelError`, `TruncatedModelError` or `LimitExceededError`.
+    """
+    if argument is None:
+        return None
+    held: bytes | Message | Fields | None = argument.net
+    written = argument.s
+    if argument.stored is not None:
+        for number, value in fields(argument.stored):
+            if number == 8:
+                held = _delimited(number, value)
+            elif number == 4:
+                written = _bytes(_delimited(number, value))
+    if isinstance(held, Fields):
+        return build_net(held)
+    if held is not None:
+        return _Decoder().net(held)
+    return build_net(decode_prototext(written)) if written else None
 
 
 def _delimited(number: int, value: int | bytes | Message) -> bytes | Message:
@@ -288,4 +314,5 @@ def _build_argument(described: Fields) -> Argument:
         described.numbers("floats"),
         described.integers("ints"),
         tuple(value.encode() for value in described.texts("strings")),
+        net=described.message("n") if "n" in described else None,
     )

@@ -55,6 +55,21 @@ def read_archive(source: "Source", author: Signature | None) -> Reading:
     return reader.read(_examples(archive, prefix), author)
 
 
+def read_code(source: "Source") -> Iterator[tuple[str, str]]:
+    """Yield the qualified name of each code file in an archive, and its text.
+
+    Raises what `read_archive` raises for what is no TorchScript, or for a pickle that would run code.
+    """
+    archive, prefix = _open(source)
+    if f"{prefix}data.pkl" in archive.names:
+        _refuse_dangerous(_read_pickle(archive, f"{prefix}data.pkl"))
+    folder = f"{prefix}code/"
+    for path in archive.names:
+        if path.startswith(folder) and path.endswith(".py"):
+            text = archive.read(path, MAX_CODE_BYTES).decode("utf-8", "backslashreplace")
+            yield path[len(folder) : -len(".py")].replace("/", "."), text
+
+
 def _open(source: "Source") -> "tuple[ZipArchive, str]":
     """Open the archive; say what the file is where it is another of PyTorch's."""
     head = source.read_at(0, len(magic.LEGACY_TORCH))

@@ -4,11 +4,11 @@ The methods beyond `GraphBuilder.add` hide what changed between the operator set
 changelog, https://onnx.ai/onnx/operators/. What does not belong here: any other framework's idea of an operator.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
 from klever.steps.writers.onnx.weight import Weight
@@ -97,6 +97,12 @@ class GraphBuilder:
         name = self.unique(name)
         self._root.weights[name] = weight
         return name
+
+    def computed(
+        self, name: str, function: Callable[[], NDArray[Any]], dtype: str, shape: tuple[int, ...]
+    ) -> str:
+        """Add an initializer that ``function`` computes when the model is written."""
+        return self.weight(name, Weight.made(function, dtype, shape))
 
     def constant(self, value: ArrayLike, name: str | None = None, dtype: str | None = None) -> str:
         """Add a small initializer. Python's integers are int64 and its floats float32; equal unnamed ones are one."""

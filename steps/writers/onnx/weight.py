@@ -1,7 +1,8 @@
 """Arrays that are read, and changed, only while they are written."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import prod
 from typing import Any, Final, Self
 
@@ -36,6 +37,11 @@ class Weight:
         array = np.ascontiguousarray(array).reshape(array.shape)
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         return cls(array.dtype.name, array.shape, lambda: [little.tobytes()])
+
+    @classmethod
+    def made(cls, function: Callable[[], NDArray[Any]], dtype: str, shape: tuple[int, ...]) -> Self:
+        """Take an array that ``function`` computes when it is written, and again for each other reading."""
+        return cls(dtype, shape, lambda: [_bytes_of(function(), dtype, shape)])
 
     @classmethod
     def of_source(cls, source: Source, offset: int, dtype: str, shape: tuple[int, ...]) -> Self:
@@ -88,6 +94,31 @@ class Weight:
             raise ValueError(f"{self.shape} cannot become {shape}")
         return replace(self, shape=shape)
 
+    def part(self, start: int, shape: tuple[int, ...]) -> Self:
+        """Return the elements from ``start`` on, counted in C order, as an array of ``shape``."""
+        width = np.dtype(self.dtype).itemsize
+        first, last = start * width, (start + prod(shape)) * width
+        if not 0 <= first <= last <= self.nbytes:
+            raise ValueError(f"{shape} from element {start} on lies outside of {self.shape}")
+
+        def chunks() -> Iterator[bytes | memoryview]:
+            position = 0
+            for chunk in self.chunks():
+                if position >= last:
+                    return
+                yield chunk[max(first - position, 0) : last - position]
+                position += len(chunk)
+
+        return replace(self, shape=shape, chunks=chunks)
+
+    def join(self, others: Sequence[Self]) -> Self:
+        """Return the array with ``others`` of its type behind it, along the first dimension."""
+        everyone = (self, *others)
+        if any(other.dtype != self.dtype or other.shape[1:] != self.shape[1:] for other in others):
+            raise ValueError(f"{[(each.dtype, each.shape) for each in everyone]} cannot be joined")
+        shape = (sum(each.shape[0] for each in everyone), *self.shape[1:])
+        return replace(self, shape=shape, chunks=lambda: chain.from_iterable(each.chunks() for each in everyone))
+
     def half(self) -> Self:
         """Return the weight in float16, chunk by chunk.
 
@@ -105,6 +136,12 @@ class Weight:
                 yield _halved(np.frombuffer(data[:whole], wide)).tobytes()
 
         return replace(self, dtype="float16", chunks=chunks)
+
+
+def _bytes_of(array: NDArray[Any], dtype: str, shape: tuple[int, ...]) -> memoryview:
+    if array.size != prod(shape):
+        raise ValueError(f"{array.size} values were made where the shape {shape} was promised")
+    return memoryview(np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).reshape(-1).view(np.uint8))
 
 
 def _halved(values: NDArray[Any]) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """Run a program of `klever.steps.programs` in an environment: values in, values out, and nothing else shared.
 
-The program gets a private directory as home, few variables, no credentials, a limit of memory and time, and a session of
-its own that ends as a whole with it or with Klever. What does not belong here: what a program does.
+The program gets a private directory as home, few variables, no credentials, a limit of memory and time, and a session
+of its own that ends as a whole with it or with Klever. What does not belong here: what a program does.
 """
 
 import contextlib
@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
-from klever.steps.environments.locate import find_interpreter
 from klever.steps.environments.limits import memory_limit
+from klever.steps.environments.locate import find_interpreter
 from klever.steps.environments.table import Environment, environment
 from klever.steps.errors import (
     ConversionError,
@@ -43,7 +43,7 @@ _POLL_SECONDS: Final = 0.5
 #: How long a program that is told to end may take, in seconds.
 _GRACE_SECONDS: Final = 2.0
 #: Started by its path: nothing here imports a program.
-_MAIN: Final = Path(__file__).parents[1] / "programs" / "main.py"
+PROGRAMS: Final = Path(__file__).parents[1] / "programs"
 _MORE_MEMORY: Final = "try again with more memory"
 #: Variables of the caller that a program needs and that hold no secret.
 _PASSED: Final = ("LD_LIBRARY_PATH", "OMP_NUM_THREADS", "TZ")
@@ -57,15 +57,15 @@ class ProgramFailedError(ConversionError):
         self.log = log
 
 
-def _ignore_progress(_done: float, _doing: str) -> None:
-    pass
+def ignore_progress(_done: float, _doing: str) -> None:
+    """Report nothing."""
 
 
 def run(
     environment_id: str,
     program: str,
     request: Mapping[str, Any],
-    progress: Progress = _ignore_progress,
+    progress: Progress = ignore_progress,
     *,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> dict[str, Any]:
@@ -75,7 +75,19 @@ def run(
     the reply has ``unsafe``, `UnsupportedOperatorsError` where it has ``operators``), and `ProgramFailedError` where
     it fails, is killed or takes longer than ``timeout`` seconds.
     """
-    wanted = environment(environment_id)
+    return run_in(environment(environment_id), program, request, progress, timeout=timeout)
+
+
+def run_in(
+    wanted: Environment,
+    program: str,
+    request: Mapping[str, Any],
+    progress: Progress = ignore_progress,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    programs: Path = PROGRAMS,
+) -> dict[str, Any]:
+    """Run a program of the folder ``programs`` in an environment that need not be in the table; else like `run`."""
     interpreter = find_interpreter(wanted)
     with scratch_directory("klever-run") as staging:
         request_path, reply_path = staging / "request.json", staging / "reply.json"
@@ -83,16 +95,9 @@ def run(
             request_path.write_text(json.dumps(request), encoding="utf-8")
         except OSError as error:
             raise storage_error(f"cannot write to {staging}", error) from error
-        command = [
-            str(interpreter),
-            *("-E", "-s"),
-            str(_MAIN),
-            program,
-            str(request_path),
-            str(reply_path),
-            str(memory_limit()),
-        ]
-        with _started(command, staging) as process:
+        # Its neighbours are found in its own folder, and nothing by variables or in a user's site directory.
+        command = [str(interpreter), "-E", "-s", str(programs / "main.py"), program]
+        with _started([*command, str(request_path), str(reply_path), str(memory_limit())], staging) as process:
             log, in_time = _attend(process, progress, time.monotonic() + timeout)
         if not in_time:
             raise ProgramFailedError(
@@ -106,12 +111,13 @@ def run(
         return _result(reply, program, wanted, log)
 
 
-def _variables(staging: Path) -> dict[str, str]:
+def program_variables(home: Path) -> dict[str, str]:
+    """Return the variables that a program starts with; what it writes below its home goes to ``home``."""
     passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
     return {
         "PATH": os.defpath,
-        "HOME": str(staging),
-        "TMPDIR": str(staging),
+        "HOME": str(home),
+        "TMPDIR": str(home),
         "LC_ALL": "C.UTF-8",
         # Results must not depend on a graphics card, nor on its driver.
         "CUDA_VISIBLE_DEVICES": "-1",
@@ -125,13 +131,13 @@ def _started(command: list[str], staging: Path) -> Iterator[subprocess.Popen[byt
     """Start a program as the leader of a session, all of which is gone when the block ends however it does."""
     try:
         # The program ends when its standard input does: with this process, even if that is killed.
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own program
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=staging,
-            env=_variables(staging),
+            env=program_variables(staging),
             start_new_session=True,
         )
     except OSError as error:
@@ -148,9 +154,7 @@ def _started(command: list[str], staging: Path) -> Iterator[subprocess.Popen[byt
 
 def _attend(process: subprocess.Popen[bytes], progress: Progress, deadline: float) -> tuple[str, bool]:
     """Read progress and log until the program ends; returns the log's end and whether it ended before ``deadline``."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    out, err = process.stdout.fileno(), process.stderr.fileno()
+    out, err = (cast(IO[bytes], pipe).fileno() for pipe in (process.stdout, process.stderr))
     kept = {out: b"", err: b""}
     pipes = [out, err]
     while pipes:

@@ -1,0 +1,50 @@
+"""Documents that hang on an artifact: certificates, records of conversions. OCI calls them referrers.
+
+Source: OCI image specification 1.1, ``manifest.md``, "Guidelines for Artifact Usage". What does not belong here: what
+a document says.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from klever.steps.oci import media
+from klever.steps.oci.descriptor import Descriptor
+from klever.steps.oci.manifest import build_attachment
+from klever.steps.oci.reference import Reference
+from klever.steps.oci.store import Store
+
+#: The proof that a conversion's result computes what its source does; on the result.
+CERTIFICATE: Final = "application/vnd.kleveross.certificate.v1+json"
+#: What an artifact was converted to, where the annotations say; on the source.
+CONVERSION: Final = "application/vnd.kleveross.conversion.v1+json"
+
+_EMPTY: Final = b"{}"
+
+
+def attach(
+    store: Store,
+    reference: Reference,
+    subject: Descriptor,
+    kind: str,
+    document: bytes,
+    annotations: Mapping[str, str] | None = None,
+) -> Descriptor:
+    """Attach a JSON ``document`` of the media type ``kind`` to ``subject``, a manifest in the reference's repository.
+
+    The same document attached twice is one.
+    """
+    empty = Descriptor.of(_EMPTY, media.EMPTY)
+    described = Descriptor.of(document, kind)
+    store.put_blob(reference.repository, lambda: (_EMPTY,), expected=empty)
+    store.put_blob(reference.repository, lambda: (document,), expected=described)
+    manifest = build_attachment(kind, empty, described, subject, annotations)
+    return store.put_manifest(reference.repository, manifest, media.MANIFEST)
+
+
+def attachments(store: Store, reference: Reference, kind: str) -> Iterator[Descriptor]:
+    """Yield descriptors of what of one kind is attached to the digest that ``reference`` is pinned to."""
+    if reference.digest is None:
+        raise ValueError(f"{reference} is not pinned to a digest")
+    for descriptor in store.referrers(reference.repository, reference.digest):
+        if descriptor.artifact_type == kind:
+            yield descriptor

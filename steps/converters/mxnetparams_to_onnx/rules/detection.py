@@ -1,0 +1,7 @@
+"""Detectors: anchors, boxes, suppression, pooling of regions."""
+
+from typing import Final
+
+from klever.steps.converters.mxnetparams_to_onnx.call import Rule
+
+RULES: Final[dict[str, Rule]] = {}

@@ -1,0 +1,193 @@
+"""Pooling in all of MXNet's conventions, and that of its first version.
+
+A window of MXNet may reach beyond the padded input (conventions ``full`` and ``same``). ONNX's ``ceil_mode`` counts such
+windows by a rule that runtimes read differently, so the overhang is written as padding wherever sizes are known.
+Source: ``pooling-inl.h`` and ``pool.h`` in MXNet's ``src/operator/nn``, ``pooling_v1-inl.h`` in ``src/operator``. What
+does not belong here: pooling of regions or to a given size.
+"""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final
+
+from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, ShapeNeededError, UncoveredError
+from klever.steps.converters.mxnetparams_to_onnx.rules.convolution import spread
+from klever.steps.converters.mxnetparams_to_onnx.rules.layout import (
+    channels_first,
+    finish_channels_last,
+    is_channels_last,
+)
+from klever.steps.errors import MalformedModelError
+from klever.steps.model.shapes import UNKNOWN
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Where windows stand: ``overhang`` is how far the last one reaches beyond the padding, by dimension."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    overhang: tuple[int, ...]
+    #: Left to the runtime, where sizes are not known.
+    ceil: bool = False
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        return tuple(pad + more for pad, more in zip(self.pads, self.overhang, strict=True))
+
+    def attributes(self, *, padded: bool = False) -> dict[str, Any]:
+        """Return ONNX's attributes; ``padded`` where the padding is part of the data already, the overhang is not."""
+        begins = (0,) * len(self.pads) if padded else self.pads
+        ends = self.overhang if padded else self.ends
+        return {
+            "kernel_shape": self.kernel,
+            "strides": self.strides,
+            "pads": (*begins, *ends),
+            "ceil_mode": 1 if self.ceil else None,
+        }
+
+
+def _pool(call: Call) -> Results:
+    dimensions = _dimensions(call)
+    last = is_channels_last(call, dimensions)
+    data = channels_first(call, call.input(), dimensions + 2) if last else call.input()
+    step = _Step(call, last=last)
+    if call.flag("global_pool"):
+        result = _pool_everything(step, data, dimensions)
+    else:
+        shape = call.shape()
+        spatial = (UNKNOWN,) * dimensions if shape is None else shape[1:-1] if last else shape[2:]
+        result = _POOLS[_kind(call)](step, data, _window(call, spatial))
+    return finish_channels_last(call, result, dimensions + 2) if last else result
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Makes the last node of a pooling, which is the operator's result unless a transpose follows."""
+
+    call: Call
+    last: bool
+
+    def finish(self, op: str, inputs: list[str], **attributes: Any) -> str:
+        make = self.call.emit if self.last else self.call.finish
+        return make(op, inputs, **attributes)
+
+
+def _kind(call: Call) -> str:
+    kind = call.word("pool_type", "max")
+    if kind not in _POOLS:
+        raise MalformedModelError(f"node {call.name!r} has pool_type {kind[:20]!r}")
+    return kind
+
+
+def _dimensions(call: Call) -> int:
+    kernel = call.integers("kernel") or ()
+    return len(kernel) if kernel else call.rank() - 2
+
+
+def _window(call: Call, spatial: tuple[int, ...]) -> _Window:
+    kernel = call.integers("kernel") or ()
+    count = len(kernel)
+    strides, pads = spread(call, "stride", count, 1), spread(call, "pad", count, 0)
+    if min((*kernel, *strides), default=0) < 1 or min(pads) < 0 or len(spatial) != count:
+        raise MalformedModelError(f"node {call.name!r} has windows of {kernel} every {strides}")
+    convention = call.word("pooling_convention", "valid")
+    if convention == "valid":
+        return _Window(kernel, strides, pads, (0,) * count)
+    if UNKNOWN in spatial:
+        # Without padding no window starts outside, and all readings of ceil_mode agree.
+        if convention == "full" and not any(pads) and all(s <= k for s, k in zip(strides, kernel, strict=True)):
+            return _Window(kernel, strides, pads, (0,) * count, ceil=True)
+        raise ShapeNeededError(0)
+    overhang = []
+    for size, window, stride, pad in zip(spatial, kernel, strides, pads, strict=True):
+        padded = size + 2 * pad
+        number = -(-padded // stride) if convention == "same" else -(-(padded - window) // stride) + 1
+        overhang.append(max((number - 1) * stride + window - padded, 0))
+    return _Window(kernel, strides, pads, tuple(overhang))
+
+
+def _pool_maxima(step: _Step, data: str, window: _Window) -> str:
+    if all(pad < size for pad, size in zip(window.ends, window.kernel, strict=True)):
+        return step.finish("MaxPool", [data], **window.attributes())
+    # ONNX and its runtimes take no padding as wide as the window.
+    return step.finish("MaxPool", [_padded(step.call, data, window, window.ends, "-inf")], **_bare(window))
+
+
+def _bare(window: _Window) -> dict[str, Any]:
+    """Return attributes for data that holds all of the padding."""
+    return {"kernel_shape": window.kernel, "strides": window.strides}
+
+
+def _padded(call: Call, data: str, window: _Window, ends: tuple[int, ...], value: str = "0") -> str:
+    if not any((*window.pads, *ends)):
+        return data
+    widths = call.integers_constant([0, 0, *window.pads, 0, 0, *ends])
+    return call.emit("Pad", [data, widths, call.constant(float(value))], mode="constant")
+
+
+def _pool_means(step: _Step, data: str, window: _Window) -> str:
+    """Divide by the part of the window that lies in the input, or in the padded input, never in the overhang."""
+    if step.call.flag("count_include_pad", default=True):
+        if any(window.overhang) or window.ceil:
+            data = _padded(step.call, data, window, window.pads)
+            return step.finish("AveragePool", [data], count_include_pad=0, **window.attributes(padded=True))
+        if any(pad >= size for pad, size in zip(window.pads, window.kernel, strict=True)):
+            return step.finish("AveragePool", [_padded(step.call, data, window, window.pads)], **_bare(window))
+        return step.finish("AveragePool", [data], count_include_pad=1, **window.attributes())
+    return step.finish("AveragePool", [data], count_include_pad=0, **window.attributes())
+
+
+def _pool_sums(step: _Step, data: str, window: _Window) -> str:
+    if window.ceil:
+        raise ShapeNeededError(0)
+    mean = step.call.emit("AveragePool", [_padded(step.call, data, window, window.ends)], **_bare(window))
+    return step.finish("Mul", [mean, step.call.constant(float(prod(window.kernel)))])
+
+
+def _pool_norms(step: _Step, data: str, window: _Window) -> str:
+    """``lp``: the root of a sum of powers, the powers without the absolute value."""
+    power = step.call.integer("p_value", 2)
+    if window.ceil:
+        raise ShapeNeededError(0)
+    if power == 1:
+        return _pool_sums(step, data, window)
+    powers = step.call.emit("Mul", [data, data])
+    if power == 3:
+        powers = step.call.emit("Mul", [powers, data])
+    mean = step.call.emit("AveragePool", [_padded(step.call, powers, window, window.ends)], **_bare(window))
+    total = step.call.emit("Mul", [mean, step.call.constant(float(prod(window.kernel)))])
+    return _root(step, total, power)
+
+
+def _root(step: _Step, total: str, power: int) -> str:
+    if power == 2:
+        return step.finish("Sqrt", [total])
+    if power != 3:
+        raise UncoveredError("only for a p_value of 1, 2 or 3")
+    third = step.call.emit("Pow", [step.call.emit("Abs", [total]), step.call.constant(1 / 3)])
+    return step.finish("Mul", [step.call.emit("Sign", [total]), third])
+
+
+_POOLS: Final = {"max": _pool_maxima, "avg": _pool_means, "sum": _pool_sums, "lp": _pool_norms}
+
+
+def _pool_everything(step: _Step, data: str, dimensions: int) -> str:
+    """``global_pool``: padding, strides and conventions play no part."""
+    call, kind = step.call, _kind(step.call)
+    if kind == "max":
+        return step.finish("GlobalMaxPool", [data])
+    if kind == "avg":
+        return step.finish("GlobalAveragePool", [data])
+    axes = call.integers_constant(list(range(2, dimensions + 2)))
+    power = call.integer("p_value", 2) if kind == "lp" else 1
+    if power == 1:
+        return step.finish("ReduceSum", [data, axes], keepdims=1)
+    powers = call.emit("Mul", [data, data])
+    if power == 3:
+        powers = call.emit("Mul", [powers, data])
+    return _root(step, call.emit("ReduceSum", [powers, axes], keepdims=1), power)
+
+
+RULES: Final[dict[str, Rule]] = {"pooling": _pool}

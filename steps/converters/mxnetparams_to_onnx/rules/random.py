@@ -1,0 +1,7 @@
+"""Random draws."""
+
+from typing import Final
+
+from klever.steps.converters.mxnetparams_to_onnx.call import Rule
+
+RULES: Final[dict[str, Rule]] = {}

@@ -1,0 +1,157 @@
+"""Say how a model could be converted, without doing it.
+
+>>> plan(recognise(Path("resnet-symbol.json")), "ONNX").to_json()["steps"]  # doctest: +SKIP
+[{'converter': 'mxnetparams_to_onnx', 'source': 'MXNetParams', 'target': 'ONNX', 'exactness': 'exact', ...}]
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from klever.steps.converters.interface import Converter, Options, SourceModel, Survey
+from klever.steps.converters.paths import Path, find_paths, reachable
+from klever.steps.converters.table import all_converters
+from klever.steps.environments import environment, is_available
+from klever.steps.errors import NoPathError, UnansweredError, UnsupportedOperatorsError, at_stage
+from klever.steps.extract import Extraction, extract
+from klever.steps.files import ModelFiles
+from klever.steps.formats.table import load_format
+from klever.steps.recognise import Model, choose
+
+if TYPE_CHECKING:
+    from klever.steps.oci.reference import Reference
+    from klever.steps.stores import Stores
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A chain of converters, and what stands between the model and its first."""
+
+    source: str
+    target: str
+    path: Path
+    survey: Survey
+    model: SourceModel
+    extraction: Extraction
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether nothing is uncovered and nothing has to be asked; environments can be made."""
+        return not self.survey.uncovered and not self.survey.questions
+
+    def check(self) -> None:
+        """Raise `UnsupportedOperatorsError` or `UnansweredError` with all that is in the way."""
+        check_survey(self.survey, self.path[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one JSON object."""
+        return {
+            "source": self.source,
+            "target": self.target,
+            "feasible": self.is_feasible,
+            "steps": list(self._steps()),
+            "uncovered": [
+                {"operator": each.operator, "count": len(each.nodes), "nodes": list(each.nodes), "reason": each.reason}
+                for each in self.survey.uncovered
+            ],
+            "questions": [asdict(question) for question in self.survey.questions],
+            "notes": [*self.extraction.notes, *self.survey.notes],
+        }
+
+    def _steps(self) -> Iterator[dict[str, Any]]:
+        for converter in self.path:
+            step: dict[str, Any] = {
+                "converter": converter_id(converter),
+                "version": converter.version,
+                "source": converter.source,
+                "target": converter.target,
+                "exactness": converter.exactness.name.lower(),
+            }
+            if converter.environment:
+                step["environment"] = converter.environment
+                step["environmentReady"] = is_available(environment(converter.environment))
+            yield step
+
+
+def plan(model: Model[ModelFiles], target: str, options: Options | None = None) -> Plan:
+    """Plan the conversion of a recognised model to the format ``target``.
+
+    Of several paths the best one that covers every operator is taken, else the best of all. Raises `NoPathError`, a
+    `MetadataError` for an unknown format, a `ModelError` for the source's bytes.
+    """
+    options = options or Options()
+    with at_stage("plan"):
+        paths = _paths(model.format.id, load_format(target).id)
+        extraction = extract(model)
+        signature = extraction.metadata.signature
+        if signature is None:
+            raise NoPathError(f"the signature of this {model.format.id} model cannot be read")
+        source = SourceModel(model.files, model.claim, signature)
+        surveys = [(path, path[0].survey(source, options)) for path in _by_first(paths)]
+        path, survey = next((each for each in surveys if not each[1].uncovered), surveys[0])
+        return Plan(model.format.id, path[-1].target, path, survey, source, extraction)
+
+
+def plan_artifact(
+    reference: "Reference",
+    stores: "Stores",
+    target: str,
+    options: Options | None = None,
+    *,
+    format_id: str | None = None,
+) -> Plan:
+    """Plan the conversion of an artifact; of its layer no more is transferred than the survey reads."""
+    from klever.steps.artifact import load_artifact
+    from klever.steps.oci.layer import LayerFiles
+
+    store = stores.open(reference)
+    artifact = load_artifact(store, reference)
+    with at_stage("plan"), LayerFiles(store, artifact.reference.repository, artifact.manifest.layer) as files:
+        form, claim = choose(files, format_id or artifact.metadata.format)
+        return plan(Model(files, form, claim, artifact.metadata), target, options)
+
+
+def check_survey(survey: Survey, converter: Converter) -> None:
+    """Raise `UnsupportedOperatorsError` or `UnansweredError` with all that a survey found in the way."""
+    if survey.uncovered:
+        listed = "; ".join(
+            f"{each.operator} ({len(each.nodes)}: {', '.join(each.nodes[:5])}{', ...' if len(each.nodes) > 5 else ''})"
+            + (f": {each.reason}" if each.reason else "")
+            for each in survey.uncovered
+        )
+        raise UnsupportedOperatorsError(
+            f"{converter.source} cannot become {converter.target}, as these are not covered: {listed}",
+            operators={each.operator: each.nodes for each in survey.uncovered},
+        )
+    if survey.questions:
+        raise UnansweredError(
+            "; ".join(question.about for question in survey.questions),
+            next_step="add " + " ".join(question.answer for question in survey.questions),
+        )
+
+
+def converter_id(converter: Converter) -> str:
+    """Return the name of a converter's module."""
+    return f"{converter.source.lower()}_to_{converter.target.lower()}"
+
+
+def _paths(source: str, target: str) -> list[Path]:
+    if source == target:
+        raise NoPathError(f"the model is {target} already", next_step="use it as it is")
+    converters = list(all_converters())
+    paths = find_paths(converters, source, target)
+    if not paths:
+        targets = reachable(converters, source)
+        raise NoPathError(
+            f"no converter leads from {source} to {target}",
+            next_step=f"{source} can become {', '.join(targets)}" if targets else f"nothing converts {source} yet",
+        )
+    return paths
+
+
+def _by_first(paths: list[Path]) -> list[Path]:
+    """Return the best path for each way to begin: a survey judges the first converter alone."""
+    chosen: dict[str, Path] = {}
+    for path in paths:
+        chosen.setdefault(converter_id(path[0]), path)
+    return list(chosen.values())
