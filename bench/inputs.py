@@ -1,5 +1,8 @@
-"""The models that are measured: a small one of the tests, and a real ONNX network of a gibibyte."""
+"""The large models that are measured: real networks with weights as training leaves them."""
 
+import json
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +49,81 @@ def _varint(value: int) -> bytes:
         encoded.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes((*encoded, value))
+
+
+#: A chain of fully connected layers of 500 MB, for MXNet and Caffe.
+_FULL_LAYERS, _FULL_WIDTH = 10, 3536
+
+
+def _full_weights() -> Iterator[bytes]:
+    dice = np.random.default_rng(0)
+    for _ in range(_FULL_LAYERS):
+        weights = dice.standard_normal(_FULL_WIDTH * _FULL_WIDTH, dtype=np.float32) * np.float32(_FULL_WIDTH**-0.5)
+        yield weights.tobytes()
+
+
+def write_large_mxnet(directory: Path) -> int:
+    """Write a symbol and its params; returns the bytes of the params."""
+    directory.mkdir(parents=True)
+    nodes: list[dict[str, object]] = [{"op": "null", "name": "data", "inputs": []}]
+    before = 0
+    for index in range(_FULL_LAYERS):
+        nodes.append({"op": "null", "name": f"fc{index}_weight", "inputs": []})
+        attributes = {"num_hidden": str(_FULL_WIDTH), "no_bias": "True"}
+        inputs = [[before, 0, 0], [len(nodes) - 1, 0, 0]]
+        nodes.append({"op": "FullyConnected", "name": f"fc{index}", "attrs": attributes, "inputs": inputs})
+        before = len(nodes) - 1
+    arguments = [position for position, node in enumerate(nodes) if node["op"] == "null"]
+    symbol = {
+        "nodes": nodes,
+        "arg_nodes": arguments,
+        "heads": [[before, 0, 0]],
+        "attrs": {"mxnet_version": ["int", 10901]},
+    }
+    (directory / "large-symbol.json").write_text(json.dumps(symbol))
+    (directory.parent / "ormbfile.yaml").write_text(_ormbfile("MXNetParams"))
+    path = directory / "large-0000.params"
+    with path.open("wb") as stream:
+        stream.write(struct.pack("<QQQ", 0x112, 0, _FULL_LAYERS))
+        for weights in _full_weights():
+            # An NDArray of version 2: dense, two sizes, on the CPU, float32.
+            stream.write(struct.pack("<IiiqqiIi", 0xF993FAC9, 0, 2, _FULL_WIDTH, _FULL_WIDTH, 1, 0, 0))
+            stream.write(weights)
+        names = [f"arg:fc{index}_weight".encode() for index in range(_FULL_LAYERS)]
+        stream.write(struct.pack("<Q", len(names)))
+        for name in names:
+            stream.write(struct.pack("<Q", len(name)) + name)
+    return path.stat().st_size
+
+
+def write_large_caffe(directory: Path) -> int:
+    """Write a prototxt and its caffemodel; returns the bytes of the caffemodel."""
+    directory.mkdir(parents=True)
+    layers = [
+        f'layer {{ name: "fc{index}" type: "InnerProduct" bottom: "{f"fc{index - 1}" if index else "data"}" '
+        f'top: "fc{index}" inner_product_param {{ num_output: {_FULL_WIDTH} bias_term: false }} }}'
+        for index in range(_FULL_LAYERS)
+    ]
+    head = f'name: "large"\ninput: "data"\ninput_shape {{ dim: 1 dim: {_FULL_WIDTH} }}\n'
+    (directory / "deploy.prototxt").write_text(head + "\n".join(layers) + "\n")
+    (directory.parent / "ormbfile.yaml").write_text(_ormbfile("CaffeModel"))
+    path = directory / "large.caffemodel"
+    with path.open("wb") as stream:
+        for index, weights in enumerate(_full_weights()):
+            # BlobProto: data is field 5, packed; shape is field 7 with dim as field 1, packed.
+            sizes = _varint(_FULL_WIDTH) * 2
+            shape = b"\x0a" + _varint(len(sizes)) + sizes
+            blob = b"\x3a" + _varint(len(shape)) + shape + b"\x2a" + _varint(len(weights))
+            name = f"fc{index}".encode()
+            kind = b"InnerProduct"
+            # LayerParameter: name is field 1, type field 2, blobs field 7.
+            layer = b"\x0a" + _varint(len(name)) + name + b"\x12" + _varint(len(kind)) + kind
+            layer += b"\x3a" + _varint(len(blob) + len(weights)) + blob
+            # NetParameter.layer is field 100.
+            stream.write(b"\xa2\x06" + _varint(len(layer) + len(weights)) + layer)
+            stream.write(weights)
+    return path.stat().st_size
+
+
+def _ormbfile(form: str) -> str:
+    return f"format: {form}\nsignature:\n  inputs:\n  - name: data\n    dType: float32\n    size: [1, {_FULL_WIDTH}]\n"

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import tempfile
 import timeit
-from dataclasses import dataclass
 from pathlib import Path
 
+from conversion import bench_conversion
+from figures import MEGABYTE, memory, note, ratio, rows
 from inputs import write_large_onnx
 from measure import Figure, measure
 from peers import peer_python
@@ -26,48 +27,11 @@ SMALL = {
     "H5": ROOT / "tests/models/H5/sequential_keras3/model",
     "SavedModel": ROOT / "tests/models/SavedModel/keras_three/model",
 }
-MEGABYTE = 1_000_000
 _ORAS_PUSH = """
 import os, sys, oras.client
 os.chdir(sys.argv[2])
 oras.client.OrasClient(insecure=True).push(sys.argv[1], files=[sys.argv[3]], disable_path_validation=True)
 """
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: what was measured, the figure, its limit, and whether it holds."""
-
-    what: str
-    figure: float
-    limit: float
-    unit: str
-    at_least: bool = False
-
-    def __str__(self) -> str:
-        sign = ">=" if self.at_least else "<="
-        holds = self.figure >= self.limit if self.at_least else self.figure <= self.limit
-        verdict = "holds" if holds else "FALLS SHORT"
-        return f"{self.what:<84}{self.figure:>9.2f} {self.unit:<3} {sign} {self.limit:>6.2f}  {verdict}"
-
-
-rows: list[Row] = []
-
-
-def note(what: str, figure: float, limit: float, unit: str = "x", *, at_least: bool = False) -> None:
-    """Keep and print a row."""
-    rows.append(Row(what, figure, limit, unit, at_least))
-    print(rows[-1], flush=True)
-
-
-def ratio(what: str, seconds: float, peer: float, limit: float, *, at_least: bool = False) -> None:
-    """Note a ratio with the two times that make it."""
-    note(f"{what} ({seconds:.2f} s / {peer:.2f} s)", seconds / peer, limit, at_least=at_least)
-
-
-def memory(what: str, figure: Figure, limit: int) -> None:
-    """Note a peak in megabytes."""
-    note(f"{what}: peak memory", figure.peak / MEGABYTE, limit, "MB")
 
 
 def bench_small(python: str) -> None:
@@ -232,7 +196,8 @@ def main() -> None:
             shutil.rmtree(work / name)
         for name in {"registry 2.8", "registry 3"} - registries.keys():
             print(f"{name}: skipped, it or skopeo is not installed")
-    short = sum("FALLS SHORT" in str(row) for row in rows)
+        bench_conversion(work, python)
+    short = sum(not row.holds for row in rows)
     print(f"{len(rows)} figures, {short} fall short")
     sys.exit(1 if short else 0)
 

@@ -15,7 +15,13 @@ from typing import Final
 import click
 
 from klever.api.cli.output import visible
-from klever.steps.errors import AmbiguousFormatError, KleverError, PermanentError, storage_error
+from klever.steps.errors import (
+    AmbiguousFormatError,
+    KleverError,
+    PermanentError,
+    UnsupportedOperatorsError,
+    storage_error,
+)
 
 #: Command to what it does, in the order of the help text; the module of that name is imported when it is called.
 COMMANDS: Final = MappingProxyType(
@@ -132,6 +138,8 @@ def _tell(error: KleverError, *, as_json: bool) -> None:
         }
         if isinstance(error, AmbiguousFormatError):
             document["candidates"] = list(error.candidates)
+        if isinstance(error, UnsupportedOperatorsError):
+            document["operators"] = {operator: list(nodes) for operator, nodes in error.operators.items()}
         click.echo(json.dumps({"error": document}), err=True)
         return
     stage = f"{error.stage}: " if error.stage else ""

@@ -26,8 +26,8 @@ from klever.steps.environments.locate import (
     is_made,
     python_of,
 )
-from klever.steps.environments.pythons import find_python
 from klever.steps.environments.process import Progress, ignore_progress, program_variables
+from klever.steps.environments.pythons import find_python
 from klever.steps.environments.table import Environment
 from klever.steps.errors import PermanentError, TemporaryError, at_stage, printable, storage_error
 
@@ -150,10 +150,13 @@ def _install(wanted: Environment, directory: Path, lock: int, progress: Progress
 
     def watch(line: str) -> None:
         nonlocal fetched
-        if line.startswith("Collecting "):
+        # The second is what it says of a wheel that lies on the disk.
+        if line.startswith(("Collecting ", "Processing ")):
             part = fetched / len(wanted.requirements)
             fetched += 1
-            progress(_FETCHING + (_INSTALLING - _FETCHING) * min(part, 1.0), f"fetching {line.split()[1]}")
+            progress(
+                _FETCHING + (_INSTALLING - _FETCHING) * min(part, 1.0), f"fetching {line.split()[1].rpartition('/')[2]}"
+            )
         elif line.startswith("Installing collected packages"):
             progress(_INSTALLING, "installing")
 

@@ -96,7 +96,7 @@ def run_in(
         except OSError as error:
             raise storage_error(f"cannot write to {staging}", error) from error
         # Its neighbours are found in its own folder, and nothing by variables or in a user's site directory.
-        command = [str(interpreter), "-E", "-s", str(programs / "main.py"), program]
+        command = [str(interpreter), "-B", "-E", "-s", str(programs / "main.py"), program]
         with _started([*command, str(request_path), str(reply_path), str(memory_limit())], staging) as process:
             log, in_time = _attend(process, progress, time.monotonic() + timeout)
         if not in_time:

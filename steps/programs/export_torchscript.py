@@ -3,18 +3,15 @@
 Runs in the environment ``convert-torch``. The exporter of torch.export takes no scripts, so this is the one.
 """
 
-import contextlib
 import itertools
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import onnx
 import torch
-from onnx import TensorProto, helper
 from torch.onnx import utils
-from torchscript import Refused, dtype_of, examples, flatten, load, name_results
+from torchscript import RefusalError, examples, flatten, load, name_results
 
 #: The highest opset that the exporter knows. Of what it writes nothing means another thing in `_REDECLARED`.
 _EXPORTER_OPSET = 20
@@ -24,7 +21,9 @@ _CHANGED = frozenset({"GroupNormalization"})
 #: A protobuf message ends here, with room for the graph.
 _MAX_INLINE_BYTES = (2 << 30) - (16 << 20)
 #: What hands its first operand's values on unchanged, though in another shape or type.
-_PASSING = frozenset({"Cast", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
+_PASSING = frozenset({
+    "Cast", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+})  # fmt: skip
 
 
 def run(request: dict[str, Any], progress: Callable[[float, str], None]) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def run(request: dict[str, Any], progress: Callable[[float, str], None]) -> dict
     """
     try:
         return _export(request, progress)
-    except Refused as refusal:
+    except RefusalError as refusal:
         return {"refused": str(refusal), "next": "give the inputs' shapes: --shape NAME=1,3,224,224"}
 
 
@@ -51,7 +50,7 @@ def _export(request: dict[str, Any], progress: Callable[[float, str], None]) -> 
     leaves = list(flatten(result))
     results = name_results(leaves, request["outputs"])
     if not results:
-        raise Refused("forward returns no tensor")
+        raise RefusalError("forward returns no tensor")
     notes = [f"the result {path or 'of forward'} is no tensor and is left out" for path, value in leaves
              if value is not None and not isinstance(value, torch.Tensor)]  # fmt: skip
     flat = _flattened(module, given, leaves, results)
@@ -67,7 +66,7 @@ def _export(request: dict[str, Any], progress: Callable[[float, str], None]) -> 
         if missing := _uncovered(flat, arguments, opset):
             names = ", ".join(sorted(missing))
             return {"refused": f"ONNX export has no counterpart of {names}", "operators": missing}
-        raise Refused(f"torch's exporter fails: {_first_line(error)}") from error
+        raise RefusalError(f"torch's exporter fails: {_first_line(error)}") from error
     progress(0.8, "checking the model")
     model = onnx.load(path, load_external_data=False)
     return {"notes": notes, "ranges": _finish(model, path, request["opset"], given)}
@@ -96,7 +95,7 @@ def _flattened(
         return module
     names = [f"a{position}" for position in range(len(given))]
     header = "".join(f", {name}: Tensor" for name in names)
-    call = ", ".join(f"{one['argument']}={name}" for one, name in zip(given, names))
+    call = ", ".join(f"{one['argument']}={name}" for one, name in zip(given, names, strict=True))
     lines = [f"def forward(self{header}):", f"    r = self.model({call})"]
     for position, (_, path, _) in enumerate(results):
         lines.append(f"    t{position} = r{path}")
@@ -123,7 +122,7 @@ def _unpack_literals(graph: Any) -> None:
             continue
         if container.kind() == "prim::DictConstruct":
             items = list(container.inputs())
-            pairs = {name.toIValue(): value for name, value in zip(items[::2], items[1::2])}
+            pairs = {name.toIValue(): value for name, value in zip(items[::2], items[1::2], strict=True)}
             found = pairs.get(key)
         elif container.kind() == "prim::ListConstruct":
             items = list(container.inputs())
@@ -202,10 +201,10 @@ def _finish(model: onnx.ModelProto, path: str, opset: int, given: list[dict[str,
                 entry.version = opset
     declared = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if declared != opset:
-        raise Refused(f"torch's exporter knows no opset {opset} for this model; the highest is {_EXPORTER_OPSET}")
+        raise RefusalError(f"torch's exporter knows no opset {opset} for this model; the highest is {_EXPORTER_OPSET}")
     onnx.save(model, path)
     onnx.checker.check_model(path, full_check=True)
-    return _ranges(model.graph, [one["name"] for one in given if "int" in one["dtype"]])
+    return _ranges(model.graph, [one["name"] for one in given])
 
 
 def _every_node(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

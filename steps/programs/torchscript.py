@@ -4,6 +4,7 @@ What does not belong here: ONNX.
 """
 
 import contextlib
+import itertools
 import math
 import warnings
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ _BATCH = 2
 _SIZES = (8, 32, 64, 224, 16, 3, 1, 128, 256, 299, 512)
 #: Tokens, classes and lengths: zero is a row of every table, one a length that is not empty.
 _INTEGERS = (0, 1)
+#: Types that are tried where nothing tells it.
+_TYPES = ("float32", "int64")
 
 
-class Refused(Exception):
+class RefusalError(Exception):
     """What is asked for cannot be done with this archive."""
 
 
@@ -29,7 +32,7 @@ def load(path: str) -> Any:
         module = torch.jit.load(path, map_location="cpu")
     module.eval()
     if not hasattr(module, "forward"):
-        raise Refused("the main module has no forward")
+        raise RefusalError("the main module has no forward")
     # Fusion compiles kernels at run time, whose last bits differ from those of the plain operators.
     torch.jit.set_fusion_strategy([])
     torch._C._jit_set_profiling_executor(False)
@@ -56,9 +59,9 @@ def name_results(leaves: list[tuple[str, Any]], names: list[str]) -> list[tuple[
     """
     there = [(path, value) for path, value in leaves if value is not None]
     if len(names) == len(leaves):
-        named = [(name, path, value) for name, (path, value) in zip(names, leaves) if value is not None]
+        named = [(name, path, value) for name, (path, value) in zip(names, leaves, strict=True) if value is not None]
     elif len(names) == len(there):
-        named = [(name, path, value) for name, (path, value) in zip(names, there)]
+        named = [(name, path, value) for name, (path, value) in zip(names, there, strict=True)]
     else:
         stem = "OUTPUT" if names and names[0].isupper() else "output"
         named = [(f"{stem}__{position}", path, value) for position, (path, value) in enumerate(there)]
@@ -69,21 +72,24 @@ def dtype_of(name: str) -> torch.dtype:
     """Return torch's type for numpy's name of it."""
     found = getattr(torch, name, None)
     if not isinstance(found, torch.dtype):
-        raise Refused(f"there is no tensor of type {name}")
+        raise RefusalError(f"there is no tensor of type {name}")
     return found
 
 
 def examples(module: Any, specifications: list[dict[str, Any]], seed: int) -> tuple[torch.Tensor, ...]:
     """Return inputs that the module runs with; ``specifications`` have ``shape`` (-1 for any size) and ``dtype``.
 
-    Those with which it was traced, where the archive holds them and the shapes agree; else seeded ones, in the sizes
-    that are tried in turn. Raises `Refused` with what the module says to the last.
+    Those with which it was traced, where the archive holds them and the shapes agree; else seeded ones, in the types
+    (where ``dtype`` is None) and sizes that are tried in turn. Raises `RefusalError` with what the module said first.
     """
     kept = _kept(module, specifications)
     if kept is not None:
         return kept
     error: Exception | None = None
-    for arguments in _candidates(specifications, seed):
+    typed = [specifications]
+    if any(one["dtype"] is None for one in specifications):
+        typed = [[{**one, "dtype": one["dtype"] or dtype} for one in specifications] for dtype in _TYPES]
+    for arguments in itertools.chain.from_iterable(_candidates(one, seed) for one in typed):
         try:
             with torch.no_grad():
                 module(*(argument.clone() for argument in arguments))
@@ -92,7 +98,7 @@ def examples(module: Any, specifications: list[dict[str, Any]], seed: int) -> tu
         else:
             return arguments
     sizes = ", ".join(f"{one['name']} of {one['shape']}" for one in specifications)
-    raise Refused(f"the model runs with no example that was tried for {sizes}: {_reason(error)}")
+    raise RefusalError(f"the model runs with no example that was tried for {sizes}: {_reason(error)}")
 
 
 def _kept(module: Any, specifications: list[dict[str, Any]]) -> tuple[torch.Tensor, ...] | None:
@@ -103,16 +109,17 @@ def _kept(module: Any, specifications: list[dict[str, Any]]) -> tuple[torch.Tens
     if len(values) < len(specifications):
         return None
     values = values[: len(specifications)]
-    for value, wanted in zip(values, specifications):
-        if not isinstance(value, torch.Tensor) or value.dtype != dtype_of(wanted["dtype"]):
+    for value, wanted in zip(values, specifications, strict=True):
+        if not isinstance(value, torch.Tensor) or wanted["dtype"] not in (None, str(value.dtype).partition(".")[2]):
             return None
         shape = wanted["shape"]
-        if len(shape) != value.dim() or any(size not in (-1, own) for size, own in zip(shape, value.shape)):
+        sizes = list(value.shape)
+        if len(shape) != len(sizes) or any(size not in (-1, own) for size, own in zip(shape, sizes, strict=True)):
             return None
     # A batch of one hides whether the first size is carried on or fixed.
     grown = [
-        value.repeat(_BATCH, *(1,) * (value.dim() - 1)) if wanted["shape"][:1] == [-1] and value.shape[0] == 1 else value
-        for value, wanted in zip(values, specifications)
+        value.repeat(_BATCH, *[1] * (value.dim() - 1)) if wanted["shape"][:1] == [-1] and len(value) == 1 else value
+        for value, wanted in zip(values, specifications, strict=True)
     ]
     for candidate in (grown, values):
         with contextlib.suppress(RuntimeError), torch.no_grad():
@@ -130,15 +137,13 @@ def _candidates(specifications: list[dict[str, Any]], seed: int) -> Iterator[tup
                 yield tuple(_example(one, batch, size, integer, generator) for one in specifications)
 
 
-def _example(
-    wanted: dict[str, Any], batch: int, size: int, integer: int, generator: torch.Generator
-) -> torch.Tensor:
+def _example(wanted: dict[str, Any], batch: int, size: int, integer: int, generator: torch.Generator) -> torch.Tensor:
     shape = [size if one == -1 else one for one in wanted["shape"]]
     if wanted["shape"][:1] == [-1]:
         shape[0] = batch
     dtype = dtype_of(wanted["dtype"])
     if math.prod(shape) > 1 << 28:
-        raise Refused(f"an example of {shape} for {wanted['name']} is too large")
+        raise RefusalError(f"an example of {shape} for {wanted['name']} is too large")
     if dtype.is_floating_point or dtype.is_complex:
         return torch.randn(shape, generator=generator).to(dtype)
     return torch.full(shape, bool(integer) if dtype == torch.bool else integer, dtype=dtype)

@@ -129,9 +129,9 @@ class Site:
         numbers = tuple(values)
         return self.computed(role, shape, (), lambda _: _array(numbers))
 
-    def integers(self, values: Sequence[int], role: str = "indices") -> str:
-        """Fill a vector of 64-bit integers."""
-        return self._fill(role, Fill((len(values),), integers=tuple(values)))
+    def integers(self, values: Sequence[int], shape: Sequence[int] = (), role: str = "indices") -> str:
+        """Fill 64-bit integers, a vector where no shape is given."""
+        return self._fill(role, Fill(tuple(shape) or (len(values),), integers=tuple(values)))
 
     def parameter(self, index: int, shape: Sequence[int], role: str) -> str:
         """Fill a blob with a stored one as it is; its shape is that which the network gives it."""

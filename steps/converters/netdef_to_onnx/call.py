@@ -170,6 +170,12 @@ class Call:
         name, reserved = self._target(at)
         return str(self.graph.add(op, inputs, outputs=[name], reserved=reserved, **attributes))
 
+    def give_all(self, op: str, *inputs: str, **attributes: Any) -> list[str]:
+        """Add the node that makes all outputs of the operator."""
+        names = [name if reserved else self.graph.unique(name) for name, reserved in self.targets]
+        made = self.graph.add(op, inputs, outputs=names, reserved=True, **attributes)
+        return [made] if isinstance(made, str) else list(made)
+
     def _target(self, at: int) -> tuple[str, bool]:
         # What the operator computes beside its outputs, where the net names fewer than there are, goes unnamed.
         return self.targets[at] if at < len(self.targets) else (self._inner("unused"), False)

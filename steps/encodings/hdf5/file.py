@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from klever.steps.encodings.hdf5.btrees import RecordTree, read_symbol_nodes
+from klever.steps.encodings.hdf5.extents import Extent, read_extent
 from klever.steps.encodings.hdf5.headers import (
     ATTRIBUTE,
     ATTRIBUTE_INFO,
@@ -79,13 +80,32 @@ class Group:
         """The objects that hard links of this group name; soft and external links are left out."""
         prefix = self.path.rstrip("/")
         return MappingProxyType(
-            {name: Group(self._file, address, f"{prefix}/{name}") for name, address in self._links()}
+            {
+                name: Group(self._file, address, f"{prefix}/{name}")
+                for name, address in self._links
+                if address is not None
+            }
         )
+
+    @property
+    def address(self) -> int:
+        """Where the object lies in the file; several links may lead there."""
+        return self._address
+
+    @property
+    def indirect(self) -> tuple[str, ...]:
+        """The names in this group that stand for a path, in this or another file, and not for an object."""
+        return tuple(name for name, address in self._links if address is None)
 
     @cached_property
     def is_dataset(self) -> bool:
         """Whether this holds an array, not links."""
         return any(message.type == DATATYPE for message in self._messages)
+
+    @cached_property
+    def extent(self) -> Extent:
+        """What a dataset claims of its elements, without a look at them."""
+        return read_extent(self._file.storage, self._messages)
 
     def __getitem__(self, path: str) -> "Group":
         """Return what is at a path below this group; raises `KeyError` where there is nothing."""
@@ -106,7 +126,12 @@ class Group:
                 cursor.take(2 if cursor.integer(1) & 1 else 0)
                 yield from self._dense(cursor, _ATTRIBUTES_BY_NAME)
 
-    def _links(self) -> Iterator[tuple[str, int]]:
+    @cached_property
+    def _links(self) -> tuple[tuple[str, int | None], ...]:
+        """Name and address of all links; the address of those that are paths is None."""
+        return tuple(self._read_links())
+
+    def _read_links(self) -> Iterator[tuple[str, int | None]]:
         for message in self._messages:
             if message.shared:
                 continue
@@ -162,7 +187,7 @@ def _read_superblock(storage: Storage) -> int:
     return root
 
 
-def _read_symbol_table(storage: Storage, data: bytes) -> Iterator[tuple[str, int]]:
+def _read_symbol_table(storage: Storage, data: bytes) -> Iterator[tuple[str, int | None]]:
     """Yield name and address of a group's objects in the old storage (sections III.B and III.C)."""
     cursor = Cursor(data)
     tree, heap_address = storage.offset(cursor), storage.offset(cursor)
@@ -181,12 +206,12 @@ def _read_symbol_table(storage: Storage, data: bytes) -> Iterator[tuple[str, int
             name, target = entries.integer(storage.offset_bytes), storage.offset(entries)
             cache = entries.integer(4)
             entries.take(20)
-            if cache != _SOFT_LINK_CACHE and target is not None:
-                yield heap.name(name), target
+            if cache == _SOFT_LINK_CACHE or target is not None:
+                yield heap.name(name), None if cache == _SOFT_LINK_CACHE else target
 
 
-def _read_link(storage: Storage, data: bytes) -> Iterator[tuple[str, int]]:
-    """Yield name and address of a link message (section IV.A.2.g) if it is a hard one."""
+def _read_link(storage: Storage, data: bytes) -> Iterator[tuple[str, int | None]]:
+    """Yield name and address of a link message (section IV.A.2.g); the address is None where it is no hard one."""
     storage.step()
     cursor = Cursor(data)
     cursor.take(1)
@@ -194,5 +219,7 @@ def _read_link(storage: Storage, data: bytes) -> Iterator[tuple[str, int]]:
     kind = cursor.integer(1) if flags & 0x08 else _HARD_LINK
     cursor.take((8 if flags & 0x04 else 0) + (1 if flags & 0x10 else 0))
     name = cursor.take(cursor.integer(1 << (flags & 3))).decode("utf-8", "backslashreplace")
-    if kind == _HARD_LINK and (target := storage.offset(cursor)) is not None:
+    if kind != _HARD_LINK:
+        yield name, None
+    elif (target := storage.offset(cursor)) is not None:
         yield name, target

@@ -6,9 +6,12 @@ from typing import Final, NamedTuple
 from klever.steps.encodings.hdf5.storage import Cursor, Storage
 from klever.steps.errors import MalformedModelError
 
+DATASPACE: Final = 0x01
 LINK_INFO: Final = 0x02
 DATATYPE: Final = 0x03
 LINK: Final = 0x06
+EXTERNAL_FILES: Final = 0x07
+LAYOUT: Final = 0x08
 ATTRIBUTE: Final = 0x0C
 _CONTINUATION: Final = 0x10
 SYMBOL_TABLE: Final = 0x11

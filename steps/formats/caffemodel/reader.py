@@ -22,11 +22,7 @@ def read_model(files: ModelFiles, claim: Claim, author: Signature | None) -> Rea
     Sizes are as the prototxt states them, the batch too: a Caffe network has one until it is reshaped. Raises a
     `ModelError`.
     """
-    weights = [path for path in claim.files if holds_weights(files.head(path)) or path.lower().endswith(".caffemodel")]
-    nets = [path for path in claim.files if path not in weights]
-    if not nets:
-        raise MissingFilesError("a caffemodel tells nothing of its inputs", missing=("one *.prototxt",))
-    graph = build_graph(decode_prototext(_whole(files, nets[0])))
+    graph, weights = read_network(files, claim)
     for path in weights:
         with opened(files, path) as source:
             check_weights(source)
@@ -37,6 +33,17 @@ def read_model(files: ModelFiles, claim: Claim, author: Signature | None) -> Rea
         layers=graph.count_types(),
     )
     return Reading(signature, notes=tuple(_notes(graph, inference.notes)))
+
+
+def read_network(files: ModelFiles, claim: Claim) -> tuple[Graph, tuple[str, ...]]:
+    """Read the network of the prototxt, and say which of the claimed files hold weights. Raises a `ModelError`."""
+    weights = tuple(
+        path for path in claim.files if holds_weights(files.head(path)) or path.lower().endswith(".caffemodel")
+    )
+    nets = [path for path in claim.files if path not in weights]
+    if not nets:
+        raise MissingFilesError("a caffemodel tells nothing of its inputs", missing=("one *.prototxt",))
+    return build_graph(decode_prototext(_whole(files, nets[0]))), weights
 
 
 def _whole(files: ModelFiles, path: str) -> bytes:

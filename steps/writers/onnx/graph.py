@@ -58,6 +58,7 @@ class GraphBuilder:
         self.domains: set[str] = set()
         self._taken: set[str] = set()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._node_names: dict[str, int] = {}
         self._root: GraphBuilder = self
 
     def child(self, name: str) -> Self:
@@ -174,12 +175,19 @@ class GraphBuilder:
             names = [self.unique(base if position == 0 else f"{base}_{position}") for position in range(outputs)]
         else:
             names = [output if reserved or not output else self.unique(output) for output in outputs]
-        node = NodeProto(op_type=op, input=inputs, output=names, name=name or names[0], domain=domain)
+        node = NodeProto(op_type=op, input=inputs, output=names, name=self._node_name(name or names[0]), domain=domain)
         node.attribute.extend(_attribute(key, value) for key, value in sorted(attributes.items()) if value is not None)
         self.nodes.append(node)
         if domain:
             self.domains.add(domain)
         return names[0] if len(names) == 1 else tuple(names)
+
+    def _node_name(self, name: str) -> str:
+        """Return the name, with a number where it is taken: onnxruntime refuses two nodes of one name."""
+        names = self._root._node_names
+        count = names.get(name, 0)
+        names[name] = count + 1
+        return self._node_name(f"{name}_{count}") if count else name
 
     def identity(self, x: str, output: str, *, reserved: bool = False) -> str:
         """Give a value a second name."""

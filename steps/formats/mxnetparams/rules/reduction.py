@@ -68,6 +68,13 @@ def _rank(call: Call) -> None:
         call.give(shape, index)
 
 
+def _sort(call: Call) -> None:
+    """``sort`` and ``argsort``: along one axis, or everything in one row."""
+    data = call.input(0)
+    flat = "axis" in call.attributes and call.optional("axis") is None
+    call.give(None if data is None else (count(data),) if flat else data)
+
+
 def _dot(call: Call) -> None:
     """Contract the last axis of the first with the first axis of the second."""
     first, second = call.input(0), call.input(1)
@@ -168,6 +175,8 @@ RULES: Final[dict[str, Rule]] = {
     "pick": _pick,
     "chooseelement0index": _pick,
     "topk": _rank,
+    "sort": _sort,
+    "argsort": _sort,
     "dot": _dot,
     "numpydot": _numpy_dot,
     "matmul": _multiply,

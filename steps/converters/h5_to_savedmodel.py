@@ -1,0 +1,57 @@
+"""Keras models in HDF5 become SavedModels, by the Keras that they were written for.
+
+Inputs and outputs of the signature ``serving_default`` have the names of the layers. What does not belong here: Keras,
+which the program `export_keras` runs.
+"""
+
+from pathlib import Path
+
+from klever.steps.converters.interface import (
+    Conversion,
+    Converter,
+    Exactness,
+    Options,
+    Progress,
+    SourceModel,
+    Survey,
+    no_progress,
+)
+from klever.steps.converters.keras_models import ENVIRONMENT, KerasModel, check_keras, export, survey_keras
+from klever.steps.files import opened
+from klever.steps.formats.h5.reader import read_configuration
+from klever.steps.formats.h5.weights import check_weights
+
+
+class H5ToSavedModel(Converter):
+    """Keras in HDF5 to SavedModel."""
+
+    source = "H5"
+    target = "SavedModel"
+    version = "1"
+    exactness = Exactness.EXACT
+    environment = ENVIRONMENT
+
+    def survey(self, model: SourceModel, options: Options) -> Survey:
+        """List the layers that are not Keras's own, from the configuration alone."""
+        return survey_keras(open_model(model), options)
+
+    def convert(
+        self, model: SourceModel, options: Options, directory: Path, progress: Progress = no_progress
+    ) -> Conversion:
+        """Check configuration and weights, then let the model's own Keras export it."""
+        source = open_model(model)
+        check_keras(source)
+        with opened(model.files, model.claim.files[0]) as content:
+            check_weights(content)
+        return export(source, options, directory, progress)
+
+
+def open_model(model: SourceModel) -> KerasModel:
+    """Read what the file says of its model; raises a `ModelError`, also for a file of weights alone."""
+    name = model.claim.files[0]
+    with opened(model.files, name) as content:
+        config, facts = read_configuration(content)
+    return KerasModel(model.path(name), "h5", config, facts)
+
+
+CONVERTER = H5ToSavedModel()

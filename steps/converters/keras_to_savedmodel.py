@@ -1,0 +1,80 @@
+"""Keras archives (``.keras``) become SavedModels, by the Keras that they were written for.
+
+Inputs and outputs of the signature ``serving_default`` have the names of the layers. What does not belong here: Keras,
+which the program `export_keras` runs.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from klever.steps.converters.interface import (
+    Conversion,
+    Converter,
+    Exactness,
+    Options,
+    Progress,
+    SourceModel,
+    Survey,
+    no_progress,
+)
+from klever.steps.converters.keras_models import ENVIRONMENT, KerasModel, check_keras, export, survey_keras
+from klever.steps.encodings.zip import ZipArchive
+from klever.steps.errors import LimitExceededError, MalformedModelError
+from klever.steps.files import opened
+from klever.steps.formats.h5.weights import check_weights
+from klever.steps.formats.keras.reader import read_configuration
+
+#: The members that hold weights, of which a loader takes the first that is there.
+_WEIGHTS: Final = "model.weights.h5"
+_WEIGHTS_NPZ: Final = "model.weights.npz"
+#: Keras stores without compression; vocabularies in text may be deflated by other tools.
+_MAX_RATIO: Final = 64
+_SLACK_BYTES: Final = 64 << 20
+
+
+class KerasToSavedModel(Converter):
+    """A Keras archive to SavedModel."""
+
+    source = "Keras"
+    target = "SavedModel"
+    version = "1"
+    exactness = Exactness.EXACT
+    environment = ENVIRONMENT
+
+    def survey(self, model: SourceModel, options: Options) -> Survey:
+        """List the layers that are not Keras's own, from the configuration alone."""
+        return survey_keras(open_model(model), options)
+
+    def convert(
+        self, model: SourceModel, options: Options, directory: Path, progress: Progress = no_progress
+    ) -> Conversion:
+        """Check configuration and weights, then let the model's own Keras export it."""
+        source = open_model(model)
+        check_keras(source)
+        with opened(model.files, model.claim.files[0]) as content:
+            _check_members(ZipArchive(content))
+        return export(source, options, directory, progress)
+
+
+def open_model(model: SourceModel) -> KerasModel:
+    """Read what the archive says of its model; raises a `ModelError`."""
+    name = model.claim.files[0]
+    with opened(model.files, name) as content:
+        config, facts = read_configuration(ZipArchive(content))
+    return KerasModel(model.path(name), "keras", config, facts)
+
+
+def _check_members(archive: ZipArchive) -> None:
+    """Check what a loader would unpack and open."""
+    members = archive.names.values()
+    if sum(member.size for member in members) > _MAX_RATIO * sum(
+        member.compressed_size for member in members
+    ) + _SLACK_BYTES:
+        raise LimitExceededError("the members of the Keras archive expand to more than any real model's")
+    if _WEIGHTS in archive.names:
+        check_weights(archive.open(_WEIGHTS))
+    elif _WEIGHTS_NPZ not in archive.names:
+        raise MalformedModelError("the Keras archive has no weights")
+
+
+CONVERTER = KerasToSavedModel()

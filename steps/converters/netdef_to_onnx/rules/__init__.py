@@ -1,0 +1,29 @@
+"""The rules of Caffe2's operators: what each is in ONNX, by family.
+
+A rule takes a `Call`, draws nodes and returns the names of the outputs' values. Sources: the schemas (``.cc``) and
+``RunOnDevice`` (``.h``) of ``caffe2/operators``, where every default was looked up.
+"""
+
+from typing import Final
+
+from klever.steps.converters.netdef_to_onnx.call import Rules
+from klever.steps.converters.netdef_to_onnx.rules import (
+    arrangement,
+    creation,
+    dense,
+    elementwise,
+    normalisation,
+    reduction,
+    windows,
+)
+
+#: Operator type to its rule.
+RULES: Final[Rules] = {
+    **arrangement.RULES,
+    **creation.RULES,
+    **dense.RULES,
+    **elementwise.RULES,
+    **normalisation.RULES,
+    **reduction.RULES,
+    **windows.RULES,
+}
