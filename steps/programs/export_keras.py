@@ -8,6 +8,7 @@ it is equal. ``inputs`` and ``outputs`` are the names that the signature gets, i
 written: ``{"inputs": {name: [shape, dtype]}, "outputs": {...}}``. One of the two Kerases is imported, never both.
 """
 
+import functools
 import importlib
 import json
 import keyword
@@ -23,6 +24,9 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 #: Layers whose kernels Theano applies mirrored, as a mathematician's convolution does.
 _MIRRORED = ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "ConvLSTM2D")
+
+#: Layers of Keras 3 that do not say whether they are trained.
+_UNTRAINED = ("InputLayer",)
 
 
 class Refusal(Exception):
@@ -91,11 +95,12 @@ def _load_keras_h5(keras, request, progress):
     from keras.src.legacy.saving import legacy_h5_format, saving_options, saving_utils
     from keras.src.saving import serialization_lib
 
+    config = _with_operations(request["config"])
     with (
         saving_options.keras_option_scope(use_legacy_config=True),
         serialization_lib.SafeModeScope(True),
     ):
-        model = saving_utils.model_from_config(request["config"], custom_objects=_operations())
+        model = saving_utils.model_from_config(config, custom_objects=_operations())
     _build(model, request)
     progress(0.5, "reading the weights")
     with h5py.File(request["path"], "r") as file:
@@ -116,8 +121,28 @@ def _load_keras_h5(keras, request, progress):
     return model
 
 
+def _with_operations(value):
+    """Mark the operations in a configuration of Keras 3, some of which are called as layers are; decode tuples.
+
+    HDF5 files name neither's module; but nearly every layer says whether it is trained, and no operation does.
+    """
+    if isinstance(value, list):
+        return [_with_operations(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") == "__tuple__" and isinstance(value.get("items"), list):
+        return tuple(_with_operations(item) for item in value["items"])
+    changed = {key: _with_operations(item) for key, item in value.items()}
+    name, config = value.get("class_name"), value.get("config")
+    if "inbound_nodes" in value and isinstance(config, dict) and not {"trainable", "layers"} & set(config):
+        if name in {operation.partition(">")[2] for operation in _operations()} and name not in _UNTRAINED:
+            changed["class_name"] = "operation>" + name
+    return changed
+
+
+@functools.lru_cache(maxsize=None)
 def _operations():
-    """Return the operations of Keras 3 by class, which HDF5 files name without a module."""
+    """Return the operations of Keras 3 by class, each under the name that `_with_operations` gives it."""
     from keras.src.ops.operation import Operation
 
     found, pending = {}, [Operation]
@@ -125,17 +150,22 @@ def _operations():
         for kind in pending.pop().__subclasses__():
             pending.append(kind)
             if kind.__module__.startswith("keras.src.ops."):
-                found[kind.__name__] = kind
+                found["operation>" + kind.__name__] = kind
     return found
 
 
 def _load_tf_keras_h5(keras, request, progress):
     import h5py
     import numpy as np
+    import tensorflow as tf
     from tf_keras.src.saving.legacy import hdf5_format, model_config, serialization
+    from tf_keras.src.saving.legacy.saved_model import json_utils
 
+    config = json_utils.decode(json.dumps(request["config"]))
+    # MobileNet of Keras 2.1 names relu6; tf.keras took functions of tf.nn and wrote their names.
+    functions = {name: getattr(tf.nn, name) for name in ("relu6", "silu", "log_softmax")}
     with serialization.SharedObjectLoadingScope():
-        model = model_config.model_from_config(request["config"])
+        model = model_config.model_from_config(config, custom_objects=functions)
     _build(model, request)
     progress(0.5, "reading the weights")
     with h5py.File(request["path"], "r") as file:

@@ -38,33 +38,33 @@ def build_operator(
     """Build an OperatorDef; a `Stream` among the arguments is packed little-endian ``floats``."""
     message = Message()
     for blob in inputs:
-        message.text(_OP_INPUT, blob)
+        message.add_text(_OP_INPUT, blob)
     for blob in outputs:
-        message.text(_OP_OUTPUT, blob)
+        message.add_text(_OP_OUTPUT, blob)
     if name:
-        message.text(_OP_NAME, name)
-    message.text(_OP_TYPE, kind)
+        message.add_text(_OP_NAME, name)
+    message.add_text(_OP_TYPE, kind)
     for key, value in arguments.items():
-        message.message(_OP_ARGUMENT, _argument(key, value))
+        message.add_message(_OP_ARGUMENT, _argument(key, value))
     return message
 
 
 def _argument(name: str, value: Value) -> Message:
-    message = Message().text(_ARGUMENT_NAME, name)
+    message = Message().add_text(_ARGUMENT_NAME, name)
     if isinstance(value, Stream):
         # The schema does not say "packed", yet every parser of protobuf takes both: a fifth less, and one copy.
-        return message.stream(_FLOATS, value)
+        return message.add_stream(_FLOATS, value)
     if isinstance(value, int):
-        return message.varint(_I, value)
+        return message.add_varint(_I, value)
     if isinstance(value, float):
-        return message.float(_F, value)
+        return message.add_float(_F, value)
     if isinstance(value, str):
-        return message.text(_S, value)
+        return message.add_text(_S, value)
     for item in value:
         if isinstance(item, float):
-            message.float(_FLOATS, item)
+            message.add_float(_FLOATS, item)
         else:
-            message.varint(_INTS, item)
+            message.add_varint(_INTS, item)
     return message
 
 
@@ -81,14 +81,14 @@ def write_net(
     """
     tail = Message()
     for blob in external_inputs:
-        tail.text(_NET_INPUT, blob)
+        tail.add_text(_NET_INPUT, blob)
     for blob in external_outputs:
-        tail.text(_NET_OUTPUT, blob)
+        tail.add_text(_NET_OUTPUT, blob)
     total = 0
     try:
         with path.open("wb") as stream:
-            parts = (Message().message(_NET_OP, operator) for operator in operators)
-            for part in chain((Message().text(_NET_NAME, name),), parts, (tail,)):
+            parts = (Message().add_message(_NET_OP, operator) for operator in operators)
+            for part in chain((Message().add_text(_NET_NAME, name),), parts, (tail,)):
                 total += part.length
                 if total > MAX_MESSAGE_BYTES:
                     raise ConversionError(

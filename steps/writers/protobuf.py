@@ -1,6 +1,6 @@
 """Protocol buffers written by their wire format, with weights passed through as streams.
 
-    >>> message = Message().text(1, "hi").varint(3, 150)
+    >>> message = Message().add_text(1, "hi").add_varint(3, 150)
     >>> b"".join(message.chunks())
     b'\\n\\x02hi\\x18\\x96\\x01'
 
@@ -53,30 +53,30 @@ class Message:
         #: In bytes.
         self.length = 0
 
-    def varint(self, number: int, value: int) -> Self:
+    def add_varint(self, number: int, value: int) -> Self:
         """Add an integer, enumerator or truth value."""
         return self._add(encode_tag(number, VARINT) + encode_varint(value))
 
-    def float(self, number: int, value: float) -> Self:
+    def add_float(self, number: int, value: float) -> Self:
         """Add a number of 32 bits; raises `OverflowError` where it does not fit them."""
         return self._add(encode_tag(number, FIXED32) + struct.pack("<f", value))
 
-    def bytes(self, number: int, value: bytes) -> Self:
+    def add_bytes(self, number: int, value: bytes) -> Self:
         """Add bytes."""
         return self._add(encode_tag(number, DELIMITED) + encode_varint(len(value)) + value)
 
-    def text(self, number: int, value: str) -> Self:
+    def add_text(self, number: int, value: str) -> Self:
         """Add text in UTF-8."""
-        return self.bytes(number, value.encode("utf-8", "replace"))
+        return self.add_bytes(number, value.encode("utf-8", "replace"))
 
-    def stream(self, number: int, value: Stream) -> Self:
+    def add_stream(self, number: int, value: Stream) -> Self:
         """Add a length-delimited field whose content is produced at writing: weights, packed numbers."""
         self._add(encode_tag(number, DELIMITED) + encode_varint(value.length))
         self._parts.append(value)
         self.length += value.length
         return self
 
-    def message(self, number: int, value: "Message") -> Self:
+    def add_message(self, number: int, value: "Message") -> Self:
         """Add a message; its streams stay streams."""
         self._add(encode_tag(number, DELIMITED) + encode_varint(value.length))
         self._parts.extend(value._parts)

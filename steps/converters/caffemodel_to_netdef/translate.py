@@ -39,8 +39,8 @@ class _Lacks:
     def __bool__(self) -> bool:
         return bool(self._nodes)
 
-    def add(self, kind: str, reason: str, layer: str) -> None:
-        self._nodes.setdefault((kind, reason), []).append(layer)
+    def add(self, layer: Layer, reason: str) -> None:
+        self._nodes.setdefault((layer.type, reason), []).append(layer.name)
 
     def listed(self) -> tuple[Uncovered, ...]:
         return tuple(Uncovered(kind, tuple(nodes), reason) for (kind, reason), nodes in self._nodes.items())
@@ -56,32 +56,92 @@ def translate(graph: Graph, weights: Mapping[str, tuple[Blob, ...]]) -> Translat
     if inference.notes:
         raise MalformedModelError(f"the network does not fit together: {inference.notes[0]}")
     kept = [layer for layer in graph.layers if not judges(layer.type)]
-    taken = {blob for layer in graph.layers for blob in (*layer.bottoms, *layer.tops)}
-    network = Network((*taken, *(given.name for given in graph.inputs)))
     fed = {given.name for given in graph.inputs}
-    lacks, needing = _Lacks(), []
+    network = Network([*fed, *(blob for layer in graph.layers for blob in (*layer.bottoms, *layer.tops))])
+    shared = _shared(graph.layers, weights)
+    lacks, needing = _Lacks(), list[Layer]()
     for layer in kept:
-        if layer.tops and fed.issuperset(layer.tops) and not layer.bottoms:
+        if not layer.bottoms and layer.tops and fed.issuperset(layer.tops):
             continue
-        site = Site(layer, network, inference.blobs, _stored(layer, graph.layers, weights))
         try:
-            _apply(site)
+            _apply(Site(layer, network, inference.blobs, _stored(layer, weights, shared)))
         except UncoveredError as error:
-            lacks.add(*_named(layer), f"no counterpart for {error}", layer.name) if False else lacks.add(
-                _named(layer), str(error), layer.name
-            )
+            lacks.add(layer, str(error))
         except NeedsShapeError:
             needing.append(layer)
     asked = _open_inputs(graph) if needing else ()
     if needing and not asked and not lacks:
         for layer in needing:
-            lacks.add(layer.type, "it depends on sizes that are known only when the network runs", layer.name)
-    notes = [f"the layer {layer.name} ({layer.type}) compares with labels and is left out" for layer in (*graph.judges,)]
-    return Translation(
-        network,
-        _used_inputs(graph, kept),
-        _outputs(graph, kept),
-        lacks.listed(),
-        asked,
-        tuple(notes),
-    )
+            lacks.add(layer, "it depends on sizes that are known only when the network runs")
+    inputs, outputs = _ends(graph, kept)
+    return Translation(network, inputs, outputs, lacks.listed(), asked, tuple(_notes(graph)))
+
+
+def _apply(site: Site) -> None:
+    layer = site.layer
+    rule = RULES.get(layer.type)
+    if rule is None:
+        code = layer.fields.message("python_param")
+        raise UncoveredError(f"code, the class {code.text('layer')[:60]}" if layer.type == "Python" else "")
+    try:
+        rule(site)
+    except (ShapeMismatchError, ArithmeticError, IndexError) as error:
+        raise MalformedModelError(f"the layer {layer.name!r} ({layer.type}) contradicts itself: {error}") from error
+
+
+def _shared(layers: Iterable[Layer], weights: Mapping[str, tuple[Blob, ...]]) -> dict[str, Blob]:
+    """Return the blobs that layers share by a name (``param { name: ... }``)."""
+    found: dict[str, Blob] = {}
+    for layer in layers:
+        for param, blob in zip(layer.fields.messages("param"), weights.get(layer.name, ()), strict=False):
+            if param.text("name"):
+                found.setdefault(param.text("name"), blob)
+    return found
+
+
+def _stored(layer: Layer, weights: Mapping[str, tuple[Blob, ...]], shared: Mapping[str, Blob]) -> tuple[Blob, ...]:
+    """Return the blobs of a layer: its own, or where the file has none those that it shares with others."""
+    own = weights.get(layer.name)
+    if own is not None or not shared or "param" not in layer.fields:
+        return own or ()
+    names = [param.text("name") for param in layer.fields.messages("param")]
+    return tuple(shared[name] for name in names) if all(name in shared for name in names) else ()
+
+
+def _open_inputs(graph: Graph) -> tuple[str, ...]:
+    """Return the inputs of which more than the batch is open, or where there are none those with an open batch."""
+    for first in (1, 0):
+        found = [given.name for given in graph.inputs if given.shape is None or UNKNOWN in given.shape[first:]]
+        if found:
+            return tuple(found)
+    return ()
+
+
+def _ends(graph: Graph, kept: Iterable[Layer]) -> tuple[tuple[Input, ...], tuple[str, ...]]:
+    """Return the inputs that are left without the layers that judge, and the blobs that nothing consumes."""
+    kept = list(kept)
+    sunk = [bottom for layer in kept if layer.type == "HDF5Output" for bottom in layer.bottoms]
+    if len(kept) == len(graph.layers):
+        # What a network writes to a file is what it gives.
+        return graph.inputs, graph.outputs or tuple(dict.fromkeys(sunk))
+    fed = {given.name for given in graph.inputs}
+    read: set[str] = set()
+    left: dict[str, None] = {}
+    for layer in kept:
+        read.update(layer.bottoms)
+        for bottom in layer.bottoms:
+            left.pop(bottom, None)
+        left.update(dict.fromkeys(top for top in layer.tops if top not in fed))
+    inputs = tuple(given for given in graph.inputs if given.name in read)
+    return inputs, tuple(left) or tuple(dict.fromkeys(sunk))
+
+
+def _notes(graph: Graph) -> Iterable[str]:
+    for layer in graph.judges or [layer for layer in graph.layers if judges(layer.type)]:
+        if layer.type != "Silence":
+            yield f"the layer {layer.name!r} ({layer.type}) compares with labels and is left out"
+    for layer in graph.layers:
+        if layer.type in ("SoftmaxWithLoss", "SigmoidCrossEntropyLoss"):
+            yield f"the layer {layer.name!r} ({layer.type}) gives probabilities instead of a loss"
+        elif layer.type in ("LSTM", "RNN"):
+            yield f"the states of the layer {layer.name!r} begin at zero in every run; Caffe keeps them between runs"

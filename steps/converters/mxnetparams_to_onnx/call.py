@@ -28,6 +28,8 @@ What a rule has to know:
 * **Results**: the last node of the rule is made by `Call.finish` (or ``call.graph.reshape(x, ..., **call.last)``) and
   so bears MXNet's name of the result; steps in between by `Call.emit` or `Call.graph`. A rule may return an input's
   name unchanged. Results that nothing reads (`Call.wanted`) may be left out at the end, or be ``""``.
+* **Stored results**: what a rule makes of stored arrays alone (a reshaped or joined weight) it may give back as a stored
+  array by ``return call.store(weight)``, so that the next rule sees a `Call.weight` again.
 * **Bodies** of loops and branches: `Call.subgraphs`, `Call.translate`.
 
 What does not belong here: the rule of any operator.
@@ -116,6 +118,7 @@ class Call:
     subgraphs: tuple[Graph, ...] = ()
     reserved: frozenset[str] = frozenset()
     result_types: dict[int, str] = field(default_factory=dict)
+    result_weights: "dict[int, Weight]" = field(default_factory=dict)
 
     # Inputs
 
@@ -297,6 +300,11 @@ class Call:
     def typed(self, dtype: str, index: int = 0) -> None:
         """State the type of a result, where it is not that of the first input."""
         self.result_types[index] = dtype
+
+    def store(self, weight: "Weight", index: int = 0) -> str:
+        """State that a result is a stored array, which enters the graph when a rule asks for it by `input`."""
+        self.result_weights[index] = weight
+        return ""
 
     def as_type(self, value: str, have: str, want: str, *, last: bool = False) -> str:
         """Cast a value unless it has the type already."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from klever.steps.converters.interface import Options, SourceModel
 from klever.steps.errors import ConversionError, MissingFilesError
-from klever.steps.formats.mxnetparams.graph import Entry, Graph
+from klever.steps.formats.mxnetparams.graph import Graph
 from klever.steps.formats.mxnetparams.outputs import output_names
 from klever.steps.formats.mxnetparams.params import Array, read_arrays
 from klever.steps.formats.mxnetparams.reader import read_graph

@@ -133,7 +133,10 @@ class _Passage:
         names = [results] if isinstance(results, str) else results
         usual = call.operands[0].value.dtype if call.operands and call.operands[0] is not None else _DEFAULT_TYPE
         for index in call.wanted:
-            if index < len(names) and names[index]:
+            if weight := call.result_weights.get(index):
+                value = Value(call.result_names(index), weight.dtype, weight.shape)
+                self._known[Entry(at, index)] = Operand(value, weight, placed=False)
+            elif index < len(names) and names[index]:
                 dtype = call.result_types.get(index, usual)
                 weight = stored_result(call) if index == 0 else None
                 self._known[Entry(at, index)] = Operand(Value(names[index], dtype, call.result(index)), weight)
@@ -162,9 +165,7 @@ class _Passage:
             graph=self._builder,
             operands=[self._known.get(entry) for entry in node.inputs],
             results={index: self._shapes[Entry(at, index)] for index in sorted(self._wanted[at])},
-            result_names=lambda index: (
-                self._heads.get(Entry(at, index)) or output_name(node, index, several=several)
-            ),
+            result_names=lambda index: self._heads.get(Entry(at, index)) or output_name(node, index, several=several),
             parameters=self._walk.parameters,
             translate=self._walk.translate,
             scalars=self._graph.scalars or node.op.startswith("_np"),

@@ -212,4 +212,6 @@ def _declare(name: str, nets: Nets, translation: Translation, written: frozenset
             graph.output(renamed)
             return
         graph.add("Identity", [bound.name], outputs=[name], reserved=True)
-    graph.output(name)
+    # ONNX wants the rank of every output, which its own inference does not find where sizes are computed.
+    shape = bound.value.shape
+    graph.output(name, bound.value.dtype, None if shape is None else (UNKNOWN,) * len(shape))

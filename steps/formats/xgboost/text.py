@@ -6,7 +6,7 @@ from typing import Final
 
 from klever.steps.encodings.json import parse_json
 from klever.steps.errors import LimitExceededError, MalformedModelError
-from klever.steps.formats.xgboost.window import MAX_VALUE_BYTES, Window
+from klever.steps.formats.xgboost.window import Window
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
 _SCALAR_END: Final = frozenset(b",]} \t\r\n")
@@ -25,9 +25,9 @@ class JSONWalker:
     #: What stands before an object's entry of this name, where one entry has to be found from behind.
     KEY: Final = b'"%s"'
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, marks: int = _MAX_MARKS) -> None:
         self.window = window
-        self._left = _MAX_MARKS
+        self._left = marks
 
     def at(self, position: int) -> "JSONWalker":
         """Return a cursor elsewhere in the same document."""
@@ -127,8 +127,8 @@ class JSONWalker:
             end = index if done else max(index, len(block))
             if parts is not None:
                 kept += end - begin
-                if kept > MAX_VALUE_BYTES:
-                    raise LimitExceededError(f"a value of the JSON is longer than {MAX_VALUE_BYTES >> 20} MiB")
+                if kept > window.limit:
+                    raise LimitExceededError(f"a value of the JSON is longer than {window.limit >> 20} MiB")
                 parts.append(window.take(end - begin))
             else:
                 window.jump(end - begin)

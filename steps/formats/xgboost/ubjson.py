@@ -28,9 +28,9 @@ class UBJSONWalker:
 
     KEY: Final = b"L\0\0\0\0\0\0\0\x13%s"
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, values: int = _MAX_VALUES) -> None:
         self.window = window
-        self._left = _MAX_VALUES
+        self._left = values
 
     def at(self, position: int) -> "UBJSONWalker":
         """Return a cursor elsewhere in the same document."""
@@ -150,6 +150,9 @@ class UBJSONWalker:
         kind, count = self._header()
         if kind is not None and kind not in _NUMBERS:
             raise MalformedModelError(f"the UBJSON has an array of {kind!r}, which XGBoost does not write")
+        if kind is not None and count is not None:
+            form = _NUMBERS[kind]
+            return list(struct.unpack(f">{count}{form[1]}", self.window.take(struct.calcsize(form) * count)))
         values: list[object] = []
         while len(values) != count:
             if count is None and self.window.peek() == ord("]"):

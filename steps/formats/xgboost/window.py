@@ -13,11 +13,13 @@ MAX_VALUE_BYTES: Final = 4 << 20
 class Window:
     """Reads forward in blocks and jumps without reading."""
 
-    __slots__ = ("_source", "_start", "block", "position")
+    __slots__ = ("_source", "_start", "block", "limit", "position")
 
-    def __init__(self, source: Source, position: int = 0) -> None:
+    def __init__(self, source: Source, position: int = 0, limit: int = MAX_VALUE_BYTES) -> None:
         self._source = source
         self.position = position
+        #: How many bytes a value may have that is taken.
+        self.limit = limit
         self._start = position
         self.block = b""
 
@@ -28,7 +30,7 @@ class Window:
 
     def at(self, position: int) -> Self:
         """Return another window on the same source."""
-        return type(self)(self._source, position)
+        return type(self)(self._source, position, self.limit)
 
     def available(self) -> int:
         """Return the index of the position in ``block``, which is filled if it was used up; raises at the end."""
@@ -51,8 +53,8 @@ class Window:
         if index >= 0 and index + length <= len(self.block):
             self.position += length
             return self.block[index : index + length]
-        if length > MAX_VALUE_BYTES:
-            raise LimitExceededError(f"a value of the XGBoost model is longer than {MAX_VALUE_BYTES >> 20} MiB")
+        if length > self.limit:
+            raise LimitExceededError(f"a value of the XGBoost model is longer than {self.limit >> 20} MiB")
         if self.position + length > self.size:
             raise TruncatedModelError(f"the XGBoost model ends in a value of {length} bytes at {self.position}")
         parts = []

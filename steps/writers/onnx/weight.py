@@ -80,13 +80,9 @@ class Weight:
         """
         dtype, shape = dtype or self.dtype, self.shape if shape is None else shape
 
-        def chunks() -> Iterator[memoryview]:
-            array = np.ascontiguousarray(function(self.numpy()), np.dtype(dtype).newbyteorder("<"))
-            if array.size != prod(shape):
-                raise ValueError(f"{array.size} values were made where the shape {shape} was promised")
-            yield array.reshape(-1).view(np.uint8).data
-
-        return replace(self, dtype=dtype, shape=shape, chunks=chunks)
+        return replace(
+            self, dtype=dtype, shape=shape, chunks=lambda: [_bytes_of(function(self.numpy()), dtype, shape)]
+        )
 
     def reshape(self, shape: tuple[int, ...]) -> Self:
         """Return the same bytes under another shape."""
@@ -141,7 +137,7 @@ class Weight:
 def _bytes_of(array: NDArray[Any], dtype: str, shape: tuple[int, ...]) -> memoryview:
     if array.size != prod(shape):
         raise ValueError(f"{array.size} values were made where the shape {shape} was promised")
-    return memoryview(np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).reshape(-1).view(np.uint8).data
 
 
 def _halved(values: NDArray[Any]) -> NDArray[Any]:

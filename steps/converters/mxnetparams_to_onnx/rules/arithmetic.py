@@ -78,7 +78,9 @@ def _angle(call: Call, make: _Make, a: str, b: str, dtype: str) -> str:
     """``arctan2``: the angle of (b, a), which the arc tangent of the quotient gives for half of the plane."""
     zero = call.graph.constant(0.0, dtype=dtype)
     level = call.emit("Equal", [b, zero])
-    slope = call.emit("Atan", [call.emit("Div", [a, call.emit("Where", [level, call.graph.constant(1.0, dtype=dtype), b])])])
+    slope = call.emit(
+        "Atan", [call.emit("Div", [a, call.emit("Where", [level, call.graph.constant(1.0, dtype=dtype), b])])]
+    )
     below = call.emit("Less", [a, zero])
     turn = call.emit("Where", [below, call.graph.constant(-pi, dtype=dtype), call.graph.constant(pi, dtype=dtype)])
     turned = call.emit("Where", [call.emit("Less", [b, zero]), call.emit("Add", [slope, turn]), slope])
@@ -196,9 +198,7 @@ def _arithmetic(function: _Function, operands: Callable[[Call], tuple[str, str, 
     return rule
 
 
-def _comparison(
-    function: Callable[[Call, str, str], str], operands: Callable[[Call], tuple[str, str, str]]
-) -> Rule:
+def _comparison(function: Callable[[Call, str, str], str], operands: Callable[[Call], tuple[str, str, str]]) -> Rule:
     def rule(call: Call) -> Results:
         a, b, _ = operands(call)
         return _truth(call, function(call, a, b))

@@ -130,7 +130,9 @@ def _finish_wide(call: Call, x: str, dtype: str) -> str:
 def _log_gamma_wide(call: Call, x: str) -> str:
     """Return log |gamma(x)| in double precision: below one half by the reflection formula."""
     reflected = call.emit("Less", [x, _double(call, 0.5)])
-    z = call.emit("Sub", [call.emit("Where", [reflected, call.emit("Sub", [_double(call, 1.0), x]), x]), _double(call, 1)])
+    z = call.emit(
+        "Sub", [call.emit("Where", [reflected, call.emit("Sub", [_double(call, 1.0), x]), x]), _double(call, 1)]
+    )
     series = _double(call, _LANCZOS[0])
     for place, term in enumerate(_LANCZOS[1:], 1):
         quotient = call.emit("Div", [_double(call, term), call.emit("Add", [z, _double(call, place)])])
@@ -149,7 +151,7 @@ def _double(call: Call, value: float) -> str:
 
 
 def _gamma(call: Call, x: str, dtype: str) -> str:
-    """exp of its logarithm, with the sign that alternates between the negative integers."""
+    """Exp of its logarithm, with the sign that alternates between the negative integers."""
     wide = _wide(call, x, dtype)
     size = call.emit("Exp", [_log_gamma_wide(call, wide)])
     halves = call.emit("Mul", [call.emit("Floor", [wide]), _double(call, 0.5)])
@@ -176,7 +178,9 @@ def _inverse_error(call: Call, x: str, dtype: str) -> str:
     """Giles' approximation, good to single precision, and exact at the ends: infinite at 1, undefined beyond."""
     x = _wide(call, x, dtype)
     one = _double(call, 1.0)
-    w = call.emit("Neg", [call.emit("Log", [call.emit("Mul", [call.emit("Sub", [one, x]), call.emit("Add", [one, x])])])])
+    w = call.emit(
+        "Neg", [call.emit("Log", [call.emit("Mul", [call.emit("Sub", [one, x]), call.emit("Add", [one, x])])])]
+    )
     centre = _polynomial(call, call.emit("Sub", [w, _double(call, 2.5)]), _CENTRE)
     tails = _polynomial(call, call.emit("Sub", [call.emit("Sqrt", [w]), _double(call, 3.0)]), _TAILS)
     factor = call.emit("Where", [call.emit("Less", [w, _double(call, 5.0)]), centre, tails])

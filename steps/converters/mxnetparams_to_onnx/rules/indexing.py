@@ -166,7 +166,9 @@ def _rank_first(call: Call) -> Results:
         return call.finish("Identity", [values])
     if kind == "mask":
         zeros = call.emit("ConstantOfShape", [call.emit("Shape", [data])])
-        ones = call.emit("Add", [call.emit("ConstantOfShape", [call.emit("Shape", [found])]), call.constant(1, "float32")])
+        ones = call.emit(
+            "Add", [call.emit("ConstantOfShape", [call.emit("Shape", [found])]), call.constant(1, "float32")]
+        )
         mask = call.emit("ScatterElements", [zeros, found, ones], axis=axis)
         mask = call.as_type(mask, "float32", call.dtype())
         return call.finish("Reshape", [mask, call.emit("Shape", [call.input()])])

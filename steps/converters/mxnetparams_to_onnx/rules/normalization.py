@@ -5,7 +5,7 @@ of MXNet. What does not belong here: activation.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, ShapeNeededError
 from klever.steps.errors import MalformedModelError
@@ -72,7 +72,7 @@ def _gamma(call: Call) -> str:
     return call.replaced(1, weight.map(_ones_like))
 
 
-def _ones_like(array: "NDArray[object]") -> "NDArray[object]":
+def _ones_like(array: "NDArray[Any]") -> "NDArray[Any]":
     import numpy as np
 
     return np.ones_like(array)
@@ -92,7 +92,9 @@ def _normalise_layer(call: Call) -> Results:
     rank = call.rank()
     axis, epsilon = call.axis("axis", -1), call.number("eps", 1e-5)
     if call.graph.opset >= 17 and axis == rank - 1 and call.wanted <= {0}:
-        return call.finish("LayerNormalization", [call.input(0), call.input(1), call.input(2)], axis=-1, epsilon=epsilon)
+        return call.finish(
+            "LayerNormalization", [call.input(0), call.input(1), call.input(2)], axis=-1, epsilon=epsilon
+        )
     shape = [-1 if at == axis else 1 for at in range(rank)]
     normal, mean, deviation = _standardised(call, call.input(), [axis], epsilon)
     scaled = call.emit("Mul", [normal, call.graph.reshape(call.input(1), shape)])
@@ -139,7 +141,7 @@ def _like(call: Call) -> str:
     """Return the shape of the data, as a constant where all but the batch is known."""
     shape = call.dims()
     if -1 not in shape[1:]:
-        return call.integers_constant([0 if shape[0] < 0 else shape[0], *shape[1:]])
+        return call.integers_constant([max(shape[0], 0), *shape[1:]])
     return call.emit("Shape", [call.input()])
 
 
@@ -171,7 +173,9 @@ def _normalise_local(call: Call) -> Results:
     squares = call.emit("Unsqueeze", [call.emit("Mul", [data, data]), call.integers_constant([1])])
     rank = call.rank() + 1
     widths = [0, 0, size // 2, *[0] * (rank - 3), 0, 0, size - size // 2 - 1, *[0] * (rank - 3)]
-    flat = call.emit("Reshape", [call.graph.pad(squares, widths, dtype=call.dtype()), call.integers_constant([0, 0, 0, -1])])
+    flat = call.emit(
+        "Reshape", [call.graph.pad(squares, widths, dtype=call.dtype()), call.integers_constant([0, 0, 0, -1])]
+    )
     means = call.emit("AveragePool", [flat], kernel_shape=(size, 1), strides=(1, 1))
     means = call.emit("Reshape", [means, call.emit("Shape", [data])])
     scale = call.emit("Add", [call.emit("Mul", [means, call.constant(alpha)]), call.constant(bias)])

@@ -1,7 +1,7 @@
 """Pooling in all of MXNet's conventions, and that of its first version.
 
-A window of MXNet may reach beyond the padded input (conventions ``full`` and ``same``). ONNX's ``ceil_mode`` counts such
-windows by a rule that runtimes read differently, so the overhang is written as padding wherever sizes are known.
+A window of MXNet may reach beyond the padded input (conventions ``full`` and ``same``). ONNX's ``ceil_mode`` counts
+such windows by a rule that runtimes read differently, so the overhang is written as padding wherever sizes are known.
 Source: ``pooling-inl.h`` and ``pool.h`` in MXNet's ``src/operator/nn``, ``pooling_v1-inl.h`` in ``src/operator``. What
 does not belong here: pooling of regions or to a given size.
 """

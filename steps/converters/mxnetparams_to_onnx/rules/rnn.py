@@ -122,7 +122,9 @@ def _recur(call: Call) -> Results:
     for position, collected in enumerate(finals, start=1):
         joined = collected[0] if len(collected) == 1 else call.emit("Concat", collected, axis=0)
         cast = call.as_type(joined, form.dtype, dtype)
-        results.append(call.graph.add("Identity", [cast], **call.last_of([position])) if position in call.wanted else "")
+        results.append(
+            call.graph.add("Identity", [cast], **call.last_of([position])) if position in call.wanted else ""
+        )
     return results
 
 
@@ -144,9 +146,7 @@ def _form(call: Call) -> _Form:
         mode, state, layers, directions, projection, (low, high) if clipped else None, 0,
         "float64" if dtype == "float64" else "float32",
     )  # fmt: skip
-    return _Form(
-        form.mode, state, layers, directions, projection, form.clip, _input_width(call, form), form.dtype
-    )
+    return _Form(form.mode, state, layers, directions, projection, form.clip, _input_width(call, form), form.dtype)
 
 
 def _input_width(call: Call, form: _Form) -> int:

@@ -1,14 +1,18 @@
 """Softmax in its forms, and the heads of losses, of which the prediction is kept and the labels are not.
 
 Source: ``softmax-inl.h`` in MXNet's ``src/operator/nn``, ``softmax_output-inl.h``, ``regression_output-inl.h``,
-``svm_output-inl.h`` and ``make_loss-inl.h`` in ``src/operator``. What does not belong here: losses that return the loss.
+``svm_output-inl.h`` and ``make_loss-inl.h`` in ``src/operator``. What does not belong here: losses that
+return the loss.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, UncoveredError
 from klever.steps.errors import MalformedModelError
 from klever.steps.model.shapes import normalise_axis
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def _softmax(call: Call) -> Results:
@@ -56,7 +60,7 @@ def _masked(call: Call, op: str, data: str, axis: int, dtype: str) -> Results:
     return call.finish("Where", [inside, call.emit(op, [low], axis=axis), call.constant(0.0, dtype)])
 
 
-def _arange(size: int) -> object:
+def _arange(size: int) -> "NDArray[Any]":
     import numpy as np
 
     return np.arange(size)

@@ -83,6 +83,9 @@ def _reshape(call: Call) -> Result:
         given = call.give_reshaped(call.input(), shape)
     if len(call.operator.outputs) == 1:
         return given
+    if len(call) > 1 and call.value(1).dtype == "int32":
+        # The old shape is of the type of the new one.
+        return given, call.give("Cast", call.sizes(call.input()), at=1, to=_INT32)
     return given, call.give("Shape", call.input(), at=1)
 
 
@@ -282,9 +285,7 @@ def _shuffle(call: Call) -> Result:
 
 def _one_hot(call: Call) -> Result:
     size = call.reshape(call.int64(1), [1])
-    # Only ones and zeros of numbers are sure to be taken by every runtime.
-    hot = call.add("OneHot", call.input(0), size, call.constant([0, 1]), axis=-1)
-    return call.give("Cast", hot, to=_ELEMENTS["bool"])
+    return call.give("OneHot", call.input(0), size, call.constant([0.0, 1.0]), axis=-1)
 
 
 def _blocks(call: Call) -> tuple[int, int, int, int, int]:

@@ -40,6 +40,9 @@ def _batch_norm_training(call: Call, x: str, epsilon: float) -> Result:
     given = call.give_ordered(image, rank)
     momentum = call.number("momentum", 0.9)
     moved = []
+    # The variance that is kept is that of the population, n / (n - 1) times that of the batch.
+    count = call.cast(call.reduce("ReduceProd", call.sizes(x, axes), [0]), "float32")
+    variance = call.add("Div", call.add("Mul", variance, count), call.add("Sub", count, call.scalar(1.0)))
     for at, (index, new) in enumerate(((3, mean), (4, variance)), start=1):
         old = call.add("Mul", call.input(index), call.scalar(momentum))
         part = call.add("Mul", call.reshape(new, [-1]), call.scalar(1 - momentum))
@@ -67,7 +70,7 @@ def _instance_norm(call: Call) -> Result:
     if len(call.operator.outputs) == 1:
         return given
     mean, inverse = _statistics(call, x, list(range(2, rank)), epsilon)
-    return given, call.give("Flatten", mean, at=1, axis=2), call.give("Flatten", inverse, at=2, axis=2)
+    return given, call.give_reshaped(mean, [0, -1], at=1), call.give_reshaped(inverse, [0, -1], at=2)
 
 
 def _group_norm(call: Call) -> Result:
@@ -85,7 +88,7 @@ def _group_norm(call: Call) -> Result:
     if len(call.operator.outputs) == 1:
         return given
     mean, inverse = _statistics(call, parts, [2], epsilon)
-    return given, call.give("Flatten", mean, at=1, axis=2), call.give("Flatten", inverse, at=2, axis=2)
+    return given, call.give_reshaped(mean, [0, -1], at=1), call.give_reshaped(inverse, [0, -1], at=2)
 
 
 def _layer_norm(call: Call) -> Result:

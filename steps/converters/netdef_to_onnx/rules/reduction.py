@@ -63,7 +63,8 @@ def _average(call: Call) -> Result:
 
 
 def _tail_sum(call: Call) -> Result:
-    return call.give_reduced("ReduceSum", call.input(), [0], keepdims=False)
+    axes = list(range(1, call.rank()))
+    return call.give_reduced("ReduceSum", call.input(), axes, keepdims=False) if axes else call.input()
 
 
 def _norm(call: Call) -> Result:

@@ -1,0 +1,71 @@
+"""Caffe's network and weights into Caffe2's two nets, layer by layer from the definitions of both.
+
+Light: what touches weights is imported when a model is converted. The rules of layers: ``layers``.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from klever.steps.converters.caffemodel_to_netdef.source import read_source
+from klever.steps.converters.caffemodel_to_netdef.translate import Translation, translate
+from klever.steps.converters.interface import (
+    Conversion,
+    Converter,
+    Exactness,
+    Options,
+    Progress,
+    Question,
+    SourceModel,
+    Survey,
+    Uncovered,
+    no_progress,
+)
+from klever.steps.errors import UnansweredError, UnsupportedOperatorsError
+
+
+class CaffeModelToNetDef(Converter):
+    """A ``*.caffemodel`` and its prototxt into ``init_net.pb`` and ``predict_net.pb``."""
+
+    source = "CaffeModel"
+    target = "NetDef"
+    version = "1"
+    exactness = Exactness.EXACT
+
+    def survey(self, model: SourceModel, options: Options) -> Survey:
+        """Translate without reading or writing a weight, and say what came in the way."""
+        graph, _, weights = read_source(model, options)
+        return _survey(translate(graph, weights))
+
+    def convert(
+        self, model: SourceModel, options: Options, directory: Path, progress: Progress = no_progress
+    ) -> Conversion:
+        """Write the two nets into ``directory``, and beside them the shapes of the inputs."""
+        graph, file, weights = read_source(model, options)
+        translation = translate(graph, weights)
+        survey = _survey(translation)
+        if survey.uncovered:
+            raise _unsupported(survey.uncovered)
+        for question in survey.questions:
+            raise UnansweredError(question.about, next_step=f"say it with {question.answer}")
+        from klever.steps.converters.caffemodel_to_netdef.convert import write
+
+        return write(translation, graph.name or "caffe", model.files, file, directory, progress)
+
+
+def _survey(translation: Translation) -> Survey:
+    questions = tuple(
+        Question(f"the shape of the input {name!r} is not in the files", f"--shape {name}=1,3,224,224")
+        for name in translation.asked
+    )
+    return Survey(translation.uncovered, questions, translation.notes)
+
+
+def _unsupported(uncovered: Iterable[Uncovered]) -> UnsupportedOperatorsError:
+    operators: dict[str, tuple[str, ...]] = {}
+    for each in uncovered:
+        operators[each.operator] = (*operators.get(each.operator, ()), *each.nodes)
+    told = (f"{each.operator} ({each.reason})" if each.reason else each.operator for each in uncovered)
+    return UnsupportedOperatorsError(f"CaffeModel to NetDef does not cover {', '.join(told)}", operators=operators)
+
+
+CONVERTER = CaffeModelToNetDef()

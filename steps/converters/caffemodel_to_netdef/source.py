@@ -1,0 +1,42 @@
+"""The source: its network with the shapes that a person asks for, and where its weights lie."""
+
+from klever.steps.converters.interface import Options, SourceModel
+from klever.steps.errors import LimitExceededError, MissingFilesError
+from klever.steps.files import opened
+from klever.steps.formats.caffemodel.graph import Graph
+from klever.steps.formats.caffemodel.reader import read_network
+from klever.steps.formats.caffemodel.weights import Blob, read_weights
+from klever.steps.model.shapes import Shape
+
+#: Ten times what fits the memory of any machine that runs such a network, in elements of one input.
+_MAX_INPUT = 2**40
+
+
+def read_source(model: SourceModel, options: Options) -> tuple[Graph, str, dict[str, tuple[Blob, ...]]]:
+    """Return the network, the file that holds the weights, and where in it the blobs of each layer are.
+
+    Inputs have the shapes of the prototxt, where those are missing the ones that the author wrote, and over both what
+    the options say. Raises a `ModelError`.
+    """
+    graph, files = read_network(model.files, model.claim)
+    if not files:
+        raise MissingFilesError("the network has no weights", missing=("one *.caffemodel",))
+    with opened(model.files, files[0]) as source:
+        weights = read_weights(source)
+    written = {tensor.name: tensor.shape for tensor in model.signature.inputs or ()}
+    inputs = tuple(
+        given._replace(shape=_shape(given.name, given.shape or written.get(given.name), options)) for given in graph.inputs
+    )
+    return graph._replace(inputs=inputs), files[0], weights
+
+
+def _shape(name: str, shape: Shape, options: Options) -> Shape:
+    shape = options.shapes.get(name, shape)
+    if shape and options.batch is not None and name not in options.shapes:
+        shape = (options.batch, *shape[1:])
+    total = 1
+    for size in shape or ():
+        total *= max(size, 1)
+    if total > _MAX_INPUT:
+        raise LimitExceededError(f"the input {name!r} has a shape larger than any that can run: {shape}")
+    return shape

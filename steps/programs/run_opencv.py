@@ -1,0 +1,32 @@
+"""Run a Caffe model in OpenCV's own reader of Caffe, for its proof; see the folder's docstring for request and reply.
+
+OpenCV names what a layer computes by the layer, Caffe by the blob: ``producers`` maps a blob to the last layer that
+writes it and the place among that layer's blobs. ``path`` is the prototxt in its deployed form, ``weights`` the
+caffemodel.
+"""
+
+import numpy as np
+from arrays import load, save
+
+
+def run(request, progress):
+    """Run the model once on the processor."""
+    progress(0.0, "starting OpenCV")
+    import cv2
+
+    progress(0.1, "loading the model")
+    net = cv2.dnn.readNetFromCaffe(request["path"], request["weights"])
+    net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
+    net.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
+    # Winograd's convolutions round more coarsely than the sums that they stand for.
+    if hasattr(net, "enableWinograd"):
+        net.enableWinograd(False)
+    for name, array in load(request["inputs"]).items():
+        net.setInput(np.ascontiguousarray(array, dtype=np.float32), name)
+    progress(0.5, "running the model")
+    producers = {name: tuple(place) for name, place in request["producers"].items()}
+    layers = list(dict.fromkeys(layer for layer, _ in producers.values()))
+    computed = dict(zip(layers, net.forwardAndRetrieve(layers)))
+    outputs = {name: computed[layer][index] for name, (layer, index) in producers.items()}
+    save(request["outputs"], {name: np.array(value) for name, value in outputs.items()})
+    return {"runtime": "OpenCV", "version": cv2.__version__, "outputs": list(outputs)}
