@@ -136,6 +136,24 @@ _ALL: Final = (
         image="klever-convert-torch",
         at_least={"onnx": "1.17", "torch": "2.15"},
     ),
+    Environment(
+        id="prove-xgboost",
+        purpose="run XGBoost models for their proof",
+        pythons=((3, 12), (3, 13)),
+        requirements=("numpy==2.4.6", "scipy==1.17.1", "xgboost-cpu==3.4.1"),
+        modules=("xgboost",),
+        image="klever-prove-xgboost",
+        at_least={"numpy": "1.24", "scipy": "1.10", "xgboost-cpu": "3.4"},
+    ),
+    # XGBoost 3.1 dropped the binary encoding.
+    Environment(
+        id="prove-xgboost-binary",
+        purpose="run XGBoost models in the binary encoding for their proof",
+        pythons=((3, 12), (3, 11), (3, 10), (3, 13)),
+        requirements=("numpy==1.26.4", "scipy==1.13.1", "xgboost-cpu==2.1.4"),
+        modules=("xgboost",),
+        image="klever-prove-xgboost-binary",
+    ),
     # One environment for Keras 3, tf_keras and tf2onnx: a model in HDF5 takes one start of TensorFlow to become ONNX.
     Environment(
         id="convert-tensorflow",

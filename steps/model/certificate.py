@@ -50,10 +50,15 @@ class ConverterVersion(Document):
 
 
 class Tolerance(Document):
-    """An output agrees where ``|result - source| <= absolute + relative * |source|`` holds for each element."""
+    """An output agrees where ``|result - source| <= absolute + relative * |source|`` holds for each element.
+
+    Where ``of_largest`` times the largest ``|source|`` of the output is more than ``absolute`` it takes its place: a
+    sum of large numbers that cancel is no more precise than they are.
+    """
 
     absolute: float
     relative: float
+    of_largest: float | None = Field(default=None, alias="ofLargest")
 
 
 class OutputError(Document):

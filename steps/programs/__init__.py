@@ -10,7 +10,8 @@ names, since the folder itself is on the path.
 A program that runs a model for its proof, ``run_*``, takes
 
     {"format": "MXNetParams", "path": the first claimed file, "files": {name in the model: path of each claimed file},
-     "inputs": npz to read, "outputs": npz to write, "fetches": [names of the outputs that are asked for]}
+     "input_names": [...], "inputs": npz to read, "fetches": [names of the outputs that are asked for],
+     "outputs": npz to write}
 
 and returns ``{"runtime": "MXNet", "version": "1.9.1", "outputs": [name, ...]}``, in the model's order. The keys of both
 npz are names of the signature; `arrays` reads and writes them. It may return more outputs than were asked for, and

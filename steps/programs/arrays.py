@@ -3,18 +3,22 @@
 ``numpy.savez`` takes names as keyword arguments, and so not ``file``; `save` writes the same container without it.
 """
 
+from __future__ import annotations
+
 import zipfile
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 
-def load(path):
+def load(path: str) -> dict[str, Any]:
     """Return name to array."""
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
-def save(path, named):
+def save(path: str, named: Mapping[str, Any]) -> None:
     """Write arrays by name; text becomes unicode arrays, any other object is an error."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name, value in named.items():
@@ -25,7 +29,7 @@ def save(path, named):
                 np.lib.format.write_array(stream, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
 
 
-def _text(value):
+def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, str):

@@ -3,33 +3,35 @@
 Runs on Python 3.8 with torch 1.8.1, the last release whose wheels hold Caffe2.
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Callable
+from typing import Any
 
 from arrays import load, save
 
 #: Operators that run Python from the file, or read and write other files than the model's.
-_UNSAFE = re.compile(r"^Python|^(Load|Save|Snapshot|Checkpoint|CreateDB|CreateMutex|ImageInput|VideoInput)$|DB|Store|Reader$")
+_UNSAFE = re.compile(
+    r"^Python|^(Load|Save|Snapshot|Checkpoint|CreateDB|CreateMutex|ImageInput|VideoInput)$|DB|Store|Reader$"
+)
 
 
-def run(request, progress):
+def run(request: dict[str, Any], progress: Callable[[float, str], None]) -> dict[str, Any]:
     """Run the initialization and then the network once on the processor."""
     progress(0.0, "starting Caffe2")
     from caffe2.proto import caffe2_pb2
     from caffe2.python import workspace
 
     progress(0.2, "loading the model")
-    nets = []
-    for path in _files(request):
-        net = caffe2_pb2.NetDef()
-        with open(path, "rb") as stream:
-            net.ParseFromString(stream.read())
-        nets.append(net)
-    init, predict = nets
+    # The net that predicts is claimed before the one that fills the weights; what is beside them is no net.
+    paths = [path for name, path in request["files"].items() if not name.endswith(".json")]
+    nets = predict, init = [_read(path, caffe2_pb2) for path in paths]
     unsafe = sorted({op.type for net in nets for op in net.op if _UNSAFE.search(op.type)})
     if unsafe:
         return {"refused": "the network runs code or uses files by %s" % ", ".join(unsafe), "unsafe": True}
     for net in nets:
-        _to_processor(net, caffe2_pb2)
+        _to_processor(net)
 
     workspace.ResetWorkspace()
     workspace.RunNetOnce(init)
@@ -45,13 +47,21 @@ def run(request, progress):
     return {"runtime": "Caffe2", "version": _version(), "outputs": names}
 
 
-def _files(request):
-    """Return the paths of the net that fills the weights and of the one that predicts."""
-    named = sorted(request["files"].items(), key=lambda item: "predict" in item[0])
-    return [path for _, path in named][:2]
+def _read(path: str, caffe2_pb2: Any) -> Any:
+    """Read a net in protobuf's binary format or, as some are published, in its text format."""
+    from google.protobuf import message, text_format
+
+    with open(path, "rb") as stream:
+        data = stream.read()
+    net = caffe2_pb2.NetDef()
+    try:
+        net.ParseFromString(data)
+    except message.DecodeError:
+        net = text_format.Parse(data.decode("utf-8"), caffe2_pb2.NetDef())
+    return net
 
 
-def _to_processor(net, caffe2_pb2):
+def _to_processor(net: Any) -> None:
     """Forget devices and engines: models that were trained on graphics cards name theirs."""
     net.ClearField("device_option")
     for op in net.op:
@@ -60,7 +70,7 @@ def _to_processor(net, caffe2_pb2):
             op.ClearField("engine")
 
 
-def _version():
+def _version() -> str:
     import torch
 
-    return "torch " + torch.__version__
+    return "torch " + str(torch.__version__)

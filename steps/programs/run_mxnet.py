@@ -3,7 +3,11 @@
 Runs on Python 3.8 with MXNet 1.9.1, the last release of both that work together.
 """
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
+from typing import Any
 
 from arrays import load, save
 
@@ -11,7 +15,7 @@ from arrays import load, save
 _UNSAFE = ("Custom", "_CustomFunction", "_Native", "_NDArray", "_TensorRT")
 
 
-def run(request, progress):
+def run(request: dict[str, Any], progress: Callable[[float, str], None]) -> dict[str, Any]:
     """Run the model once on the processor."""
     symbol_path, params_path = _files(request)
     with open(symbol_path, encoding="utf-8") as stream:
@@ -40,14 +44,16 @@ def run(request, progress):
     return {"runtime": "MXNet", "version": mx.__version__, "outputs": names}
 
 
-def _files(request):
+def _files(request: dict[str, Any]) -> tuple[str, str | None]:
     """Return the paths of the symbol and of the parameters, if any."""
     symbols = [path for name, path in request["files"].items() if name.endswith(".json")]
     params = [path for path in request["files"].values() if path not in symbols]
     return symbols[0], params[0] if params else None
 
 
-def _bound(mx, symbol, params, given):
+def _bound(
+    mx: Any, symbol: Any, params: dict[str, Any], given: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arguments and the auxiliary states of the network, those that nobody gave made up.
 
     The labels of loss heads are arguments that do not matter to what is predicted, and so are zeros; so are states

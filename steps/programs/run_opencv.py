@@ -5,15 +5,29 @@ writes it and the place among that layer's blobs. ``path`` is the prototxt in it
 caffemodel.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from arrays import load, save
 
 
-def run(request, progress):
+def run(request: dict[str, Any], progress: Callable[[float, str], None]) -> dict[str, Any]:
     """Run the model once on the processor."""
     progress(0.0, "starting OpenCV")
     import cv2
 
+    try:
+        return _run(cv2, request, progress)
+    except cv2.error as error:
+        # OpenCV writes its version, the place in its source and a number before what happened.
+        told = str(error).partition("error: ")[2].partition(") ")[2] or str(error)
+        return {"refused": "OpenCV does not run this network: %s" % " ".join(told.split())}
+
+
+def _run(cv2: Any, request: dict[str, Any], progress: Callable[[float, str], None]) -> dict[str, Any]:
     progress(0.1, "loading the model")
     net = cv2.dnn.readNetFromCaffe(request["path"], request["weights"])
     net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)

@@ -1,6 +1,6 @@
 """Writes a translated network: the weights from the caffemodel straight into the init net, the rest as it is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from klever.steps.converters.caffemodel_to_netdef.network import Fill, Network
+from klever.steps.converters.caffemodel_to_netdef.network import Fill, Network, Operator
 from klever.steps.converters.caffemodel_to_netdef.translate import Translation
 from klever.steps.converters.interface import Conversion, Progress
 from klever.steps.errors import ConversionError, TruncatedModelError
@@ -20,6 +20,7 @@ from klever.steps.writers.protobuf import Message, Stream
 #: Weights are passed through in pieces of this many bytes.
 _PIECE_BYTES: Final = 4 << 20
 _FLOAT_BYTES: Final = 4
+Array = NDArray[Any]
 _DTYPES: Final = {"float16": "<f2", "float32": "<f4", "float64": "<f8"}
 
 
@@ -39,13 +40,19 @@ def write(
     write_net(
         directory / PREDICT_NET,
         name,
-        (build_operator(each.type, each.inputs, each.outputs, each.name, each.arguments) for each in network.operators),
+        map(_operator, network.operators),
         external_inputs=(*(given.name for given in translation.inputs), *network.fills),
         external_outputs=translation.outputs,
     )
     write_value_info(directory / VALUE_INFO, {given.name: given.shape for given in translation.inputs})
     progress(1.0, "written")
     return Conversion(translation.notes, _ranges(translation))
+
+
+def _operator(operator: Operator) -> Message:
+    # `ConvPoolOpBase` demands a kernel of whatever is called so, of a PadImage and of global pooling too.
+    name = "" if operator.name.startswith("Conv") or "Pool" in operator.name else operator.name
+    return build_operator(operator.type, operator.inputs, operator.outputs, name, operator.arguments)
 
 
 def _ranges(translation: Translation) -> dict[str, tuple[int, int]]:
@@ -77,11 +84,11 @@ def _filler(name: str, fill: Fill, source: Source) -> Message:
         arguments = {"shape": fill.shape, "values": fill.integers}
         return build_operator("GivenTensorInt64Fill", (), (name,), "", arguments)
     length = prod(fill.shape) * _FLOAT_BYTES
-    if fill.compute is None:
-        (blob,) = fill.blobs
-        values = Stream(length, lambda: _pieces(source, blob))
+    compute = fill.compute
+    if compute is None:
+        values = Stream(length, lambda: _pieces(source, fill.blobs[0]))
     else:
-        values = Stream(length, lambda: _computed(source, fill))
+        values = Stream(length, lambda: _computed(source, fill.blobs, compute))
     return build_operator("GivenTensorFill", (), (name,), "", {"shape": fill.shape, "values": values})
 
 
@@ -116,9 +123,8 @@ def _numbers(data: bytes, dtype: str, run: Run) -> NDArray[Any]:
     return np.ascontiguousarray(rows[:, : kind.itemsize]).view(kind).reshape(-1)
 
 
-def _computed(source: Source, fill: Fill) -> Iterator[bytes]:
-    arrays = [np.frombuffer(b"".join(_pieces(source, blob)), "<f4").reshape(blob.shape) for blob in fill.blobs]
-    assert fill.compute is not None
+def _computed(source: Source, blobs: Sequence[Blob], compute: Callable[[Sequence[Array]], Array]) -> Iterator[bytes]:
+    arrays = [np.frombuffer(b"".join(_pieces(source, blob)), "<f4").reshape(blob.shape) for blob in blobs]
     with np.errstate(all="ignore"):
-        values = np.ascontiguousarray(fill.compute(arrays), "<f4")
+        values = np.ascontiguousarray(compute(arrays), "<f4")
     yield values.tobytes()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from klever.steps.converters.caffemodel_to_netdef.network import Argument, Fill, Network
@@ -105,12 +106,19 @@ class Site:
         """Return a unique name for something of this layer's."""
         return self._network.unique(f"{self.layer.name}_{role}")
 
-    def add(self, kind: str, *inputs: str, out: str | Sequence[str] = "", **arguments: Argument) -> str:
+    def add(
+        self,
+        kind: str,
+        *inputs: str,
+        out: str | Sequence[str] = "",
+        arguments: Mapping[str, Argument] = MappingProxyType({}),
+        **named: Argument,
+    ) -> str:
         """Add an operator and return its first output; without ``out`` it is a blob between the layer's own."""
         outputs = (out,) if isinstance(out, str) else tuple(out)
         if not outputs[0]:
             outputs = (self.name(kind.lower()), *outputs[1:])
-        self._network.add(kind, inputs, outputs, self.layer.name, arguments)
+        self._network.add(kind, inputs, outputs, self.layer.name, {**arguments, **named})
         return outputs[0]
 
     def pass_on(self, source: str, out: str) -> None:
@@ -145,7 +153,7 @@ class Site:
         compute: "Callable[[Sequence[NDArray[Any]]], NDArray[Any]]",
     ) -> str:
         """Fill a blob with what is computed of stored ones when the weights are written."""
-        if prod(shape) > max(_MAX_CONSTANT, *(2 * blob.count for blob in blobs)):
+        if prod(shape) > max([_MAX_CONSTANT, *(2 * blob.count for blob in blobs)]):
             raise LimitExceededError(f"the layer {self.layer.name!r} asks for a constant of {prod(shape)} numbers")
         return self._fill(role, Fill(tuple(shape), tuple(blobs), compute))
 

@@ -25,7 +25,10 @@ def read_source(model: SourceModel, options: Options) -> tuple[Graph, str, dict[
         weights = read_weights(source)
     written = {tensor.name: tensor.shape for tensor in model.signature.inputs or ()}
     inputs = tuple(
-        given._replace(shape=_shape(given.name, given.shape or written.get(given.name), options)) for given in graph.inputs
+        given._replace(
+            shape=_shape(given.name, written.get(given.name) if given.shape is None else given.shape, options)
+        )
+        for given in graph.inputs
     )
     return graph._replace(inputs=inputs), files[0], weights
 

@@ -55,6 +55,14 @@ MAX_COMPUTED_ELEMENTS: Final = 1 << 24
 #: Types that ONNX counts as floating-point.
 FLOATS: Final = frozenset({"float16", "float32", "float64", "bfloat16"})
 
+#: Operators that onnxruntime, the runtime of most, has for single precision and not for double.
+SINGLE_ONLY: Final = frozenset(
+    """
+    Conv ConvTranspose AveragePool GlobalAveragePool GlobalMaxPool LRN InstanceNormalization Erf Elu Selu HardSigmoid
+    Softplus Softsign Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Resize Mish Gelu GridSample
+    """.split()
+)
+
 Results = str | Sequence[str]
 
 
@@ -92,8 +100,8 @@ class Operand:
     placed: bool = True
 
 
-#: Converts a body into a builder, given the values of its variables by their names; returns its heads' values.
-Translate = Callable[[Graph, "GraphBuilder", Mapping[str, Value]], tuple[Value, ...]]
+#: Converts a body into a builder, given what its variables are by their names; returns its heads' values.
+Translate = Callable[[Graph, "GraphBuilder", "Mapping[str, Operand]"], tuple[Value, ...]]
 
 
 @dataclass(slots=True)
@@ -118,6 +126,7 @@ class Call:
     subgraphs: tuple[Graph, ...] = ()
     reserved: frozenset[str] = frozenset()
     result_types: dict[int, str] = field(default_factory=dict)
+    result_shapes: dict[int, Shape] = field(default_factory=dict)
     result_weights: "dict[int, Weight]" = field(default_factory=dict)
 
     # Inputs
@@ -301,6 +310,11 @@ class Call:
         """State the type of a result, where it is not that of the first input."""
         self.result_types[index] = dtype
 
+    def shaped(self, shape: Shape, index: int = 0) -> None:
+        """State the shape of a result, where MXNet's inference cannot tell it: of a loop or branch."""
+        if self.result(index) is None:
+            self.result_shapes[index] = shape
+
     def store(self, weight: "Weight", index: int = 0) -> str:
         """State that a result is a stored array, which enters the graph when a rule asks for it by `input`."""
         self.result_weights[index] = weight
@@ -335,6 +349,9 @@ class Call:
         return self.emit("Gather", [shape, self.integers_constant([axis])], axis=0)
 
     def _add(self, op: str, inputs: Sequence[str], names: dict[str, Any], attributes: dict[str, Any]) -> Any:
+        if op in SINGLE_ONLY and self.operands and self.operands[0] is not None and self.dtype() == "float64":
+            narrow = [name and self.graph.cast(name, "float32") for name in inputs]
+            return self.graph.cast(self.graph.add(op, narrow, **attributes), "float64", **names)
         return self.graph.add(op, list(inputs), **names, **attributes)
 
 

@@ -69,17 +69,16 @@ class Walk:
         """
         return _Passage(self, graph, shapes, operands, builder, heads).run()
 
-    def translate(self, graph: Graph, builder: "GraphBuilder", values: Mapping[str, Value]) -> tuple[Value, ...]:
+    def translate(self, graph: Graph, builder: "GraphBuilder", operands: Mapping[str, Operand]) -> tuple[Value, ...]:
         """Convert the body of a loop or branch."""
         shapes = InferredShapes(graph)
         for node in graph.nodes:
-            if node.is_variable and node.name in values:
+            if node.is_variable and node.name in operands:
                 try:
-                    shapes.state(node.name, values[node.name].shape)
+                    shapes.state(node.name, operands[node.name].value.shape)
                 except ShapeMismatchError:
                     continue
         shapes.propagate()
-        operands = {name: Operand(value) for name, value in values.items()}
         return self.run(graph, shapes, operands, builder, {})
 
 
@@ -139,7 +138,8 @@ class _Passage:
             elif index < len(names) and names[index]:
                 dtype = call.result_types.get(index, usual)
                 weight = stored_result(call) if index == 0 else None
-                self._known[Entry(at, index)] = Operand(Value(names[index], dtype, call.result(index)), weight)
+                shape = call.result_shapes.get(index, call.result(index))
+                self._known[Entry(at, index)] = Operand(Value(names[index], dtype, shape), weight)
 
     def _apply(self, call: Call) -> Results:
         rule = RULES.get(canonical(call.operator))

@@ -155,7 +155,7 @@ def translate(nets: Nets, graph: Graph, fill: Fill, reserve: Callable[[str], Non
     for name, value in nets.inputs.items():
         declared = graph.input(name, value.dtype or "float32", value.shape)
         translation.bound[name] = Bound(declared, value)
-    final = {name: at for at, operator in enumerate(nets.predict.operators) for name in operator.outputs}
+    final = {name: at for at, operator in enumerate(nets.predict.operators) for name in _written(operator)}
     for name in final:
         # A blob that is fed and then overwritten cannot be both under one name: there the input keeps it.
         if name not in nets.inputs:
@@ -197,6 +197,15 @@ def read_names(operator: Operator, depth: int = 0) -> Iterator[str]:
         net = read_body(operator.arguments.get(key))
         for inner in net.operators if net is not None else ():
             yield from read_names(inner, depth + 1)
+
+
+def _written(operator: Operator) -> tuple[str, ...]:
+    """Return the blobs that an operator writes, those that a loop's nets leave included."""
+    if operator.type != "While":
+        return operator.outputs
+    nets = (read_body(operator.arguments.get(key)) for key in ("loop_net", "cond_net"))
+    inner = (name for net in nets if net is not None for each in net.operators for name in each.outputs)
+    return (*operator.outputs, *inner)
 
 
 def _declare(name: str, nets: Nets, translation: Translation, written: frozenset[str]) -> None:

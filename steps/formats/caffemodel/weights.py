@@ -6,8 +6,9 @@ a `Blob` says at which positions they stand and how they are encoded.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
-from typing import Final, NamedTuple
+from typing import Final
 
 from klever.steps.encodings.protobuf import Message, signed
 from klever.steps.encodings.wire import DELIMITED, FIXED32, FIXED64, VARINT, decode_varint
@@ -38,7 +39,8 @@ _WIDTHS: Final = {"float16": 2, "float32": 4, "float64": 8}
 _SCANNED: Final = 1 << 16
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Run:
     """``count`` numbers that begin at ``start`` in the file and follow each other every ``stride`` bytes."""
 
     start: int
@@ -46,7 +48,8 @@ class Run(NamedTuple):
     stride: int
 
 
-class Blob(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Blob:
     """A stored parameter: its sizes, the type of its numbers (little-endian) and where in the file they are."""
 
     shape: tuple[int, ...]

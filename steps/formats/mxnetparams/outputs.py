@@ -29,6 +29,13 @@ _LISTS: Final = {
         _RANGED,
     ),
 }
+#: Operators whose other spellings and relatives have no list.
+_SPELLED: Final = {
+    **dict.fromkeys(("make_loss", "_sparse_make_loss"), ("loss",)),
+    **dict.fromkeys(("_npi_concatenate", "_npi_hstack", "_npi_dstack", "_npi_matmul"), ("out",)),
+    "_npi_std": ("std",),
+    "_npi_var": ("var",),
+}
 #: Operators without a list that have two or more outputs, were it only hidden ones.
 _NUMBERED: Final = frozenset(
     {
@@ -44,7 +51,9 @@ _NUMBERED: Final = frozenset(
             "boxnonmaximumsuppression",
         ),
         *("bipartitematching", "boxencode", "quantize", "quantizev2", "requantize", "ampmulticast", "histogram"),
-        *("linalggelqf", "linalgsyevd", "linalgslogdet", "foreach", "whileloop", "cond"),
+        *("linalggelqf", "linalgsyevd", "linalgdet", "linalgslogdet", "foreach", "whileloop", "cond"),
+        *("det", "slogdet", "svd", "eig", "eigh", "average", "exponential", "pareto", "rayleigh", "weibull"),
+        *("atleast1d", "atleast2d", "atleast3d"),
     }
 )
 
@@ -62,7 +71,7 @@ def output_name(node: Node, output: int, *, several: bool) -> str:
     if node.is_variable:
         return node.name
     operator = canonical(node.op)
-    words = _LISTS.get(operator)
+    words = _SPELLED.get(node.op) or _LISTS.get(operator)
     if words is not None and output < len(words):
         word = words[output]
     elif _is_numbered(node, operator) or several:
@@ -79,7 +88,7 @@ def _is_numbered(node: Node, operator: str) -> bool:
     if operator == "topk":
         # Values come with indices behind them, hidden or not.
         return node.attributes.get("ret_typ", "indices") in ("value", "both")
-    return operator in _NUMBERED
+    return operator in _NUMBERED or node.op == "_npi_norm"
 
 
 def _outputs_of(node: Node) -> int:

@@ -6,13 +6,14 @@
 
 The operators of the model zoo, ``brew``, ``caffe_translator`` and Detectron's exports. One that is not known has
 outputs of unknown shape, which is no error. Each rule is the operator's ``RunOnDevice`` in ``caffe2/operators``.
-What does not belong here: windows that slide (see ``windows``) and operators that find objects (see ``detection``).
+What does not belong here: windows that slide (see ``windows``), rows and segments (see ``rows``) and operators that
+find objects (see ``detection``).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from klever.steps.formats.netdef import detection, windows
+from klever.steps.formats.netdef import detection, rows, windows
 from klever.steps.formats.netdef.graph import Operator
 from klever.steps.formats.netdef.values import DTYPES, UNKNOWN_VALUE, Value
 from klever.steps.formats.netdef.windows import Rule, channels_last
@@ -100,6 +101,10 @@ def _first(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
 def _filler(default: str) -> Rule:
     def rule(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
         dtype = DTYPES.get(operator.integer("dtype")) if "dtype" in operator.arguments else default
+        value = operator.arguments.get("value")
+        if operator.type == "ConstantFill" and value is not None and not operator.integer("dtype"):
+            # Without a type the value's own one stands.
+            dtype = "object" if value.s is not None else "int64" if value.f is None and value.i is not None else default
         if operator.inputs:
             return [Value(_shape_by_input(operator, inputs[0]), dtype)] * len(operator.outputs)
         shape = _checked(operator.integers("shape"))
@@ -137,11 +142,17 @@ def _full(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
 
 def _normalisation(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
     data = inputs[0]
-    if operator.type != "GroupNorm" or not data.shape:
-        # What follows are statistics of each channel or of each item, and is absent where the operator only tests.
+    if not data.shape:
         return [data]
-    statistics = Value((data.shape[0], *_checked((operator.integer("group", 32),))), data.dtype)
-    return [data, statistics, statistics]
+    kind, rank = operator.type, len(data.shape)
+    channels = data.shape[-1 if channels_last(operator) else 1] if rank > 1 else UNKNOWN
+    if kind in ("LayerNorm", "RMSNorm"):
+        outer = data.shape[: normalise_axis(operator.integer("axis", 1), rank)]
+        return [data, *[Value((*outer, 1) if kind == "LayerNorm" else outer, data.dtype)] * 2]
+    if kind == "SpatialBN":
+        return [data, *[Value((channels,), data.dtype)] * 4]
+    groups = _checked((operator.integer("group", 32),))[0] if kind == "GroupNorm" else channels
+    return [data, *[Value((data.shape[0], groups), data.dtype)] * 2]
 
 
 def _local_response(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
@@ -176,6 +187,8 @@ def _split(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
     if data.shape is None:
         return [Value(None, data.dtype)] * parts
     axis = normalise_axis(_axis(operator), len(data.shape))
+    if operator.integer("add_axis"):
+        return [Value((*data.shape[:axis], *data.shape[axis + 1 :]), data.dtype)] * parts
     sizes: Sequence[int] = operator.integers("split") or (inputs[1].content if len(inputs) > 1 else None) or ()
     if len(sizes) != parts:
         size = data.shape[axis]
@@ -186,7 +199,8 @@ def _split(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
 
 def _reshape(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
     data = inputs[0]
-    old = Value((len(data.shape) if data.shape is not None else UNKNOWN,), "int64")
+    wide = len(inputs) < 2 or inputs[1].dtype != "int32"
+    old = Value((len(data.shape) if data.shape is not None else UNKNOWN,), "int64" if wide else "int32")
     target: Sequence[int] | None = operator.integers("shape")
     if len(inputs) > 1:
         target = inputs[1].content
@@ -260,7 +274,10 @@ def _gather(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
     data, indices = inputs[0], inputs[1].shape if len(inputs) > 1 else None
     if data.shape is None or indices is None:
         return [Value(None, data.dtype)]
-    axis = normalise_axis(operator.integer("axis"), len(data.shape))
+    axis = normalise_axis(operator.integer("axis", int(operator.type == "BatchGather")), len(data.shape))
+    if operator.integer("match_outer"):
+        # Each item of the outer dimensions has indices of its own.
+        indices = indices[axis:]
     return [Value((*data.shape[:axis], *indices, *data.shape[axis + 1 :]), data.dtype)]
 
 
@@ -332,6 +349,8 @@ def _mat_mul(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
         a = (*a[:-2], a[-1], a[-2])
     if b is not None and len(b) > 1 and operator.integer("trans_b"):
         b = (*b[:-2], b[-1], b[-2])
+    if operator.type == "BatchMatMul" and a is not None and b is not None and len(a) == len(b) == 1:
+        return [Value((1,), inputs[0].dtype)]
     return [Value(matmul(a, b), inputs[0].dtype)]
 
 
@@ -386,7 +405,7 @@ def _one_hot(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
     del operator
     size = inputs[1].content if len(inputs) > 1 else None
     batch = inputs[0].shape[0] if inputs[0].shape else UNKNOWN
-    return [Value((batch, size[0] if size and size[0] >= 0 else UNKNOWN), "bool")]
+    return [Value((batch, size[0] if size and size[0] >= 0 else UNKNOWN), "float32")]
 
 
 def _averaged(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
@@ -412,18 +431,21 @@ def _rules(rule: Rule, *kinds: str) -> dict[str, Rule]:
 RULES: Final[Mapping[str, Rule]] = {
     **windows.RULES,
     **detection.RULES,
+    **rows.RULES,
     **_rules(_first, "Abs", "Acos", "Alias", "AliasWithName", "Asin", "Atan", "Cbrt", "Ceil", "ChannelShuffle", "Clip"),
+    **_rules(_first, "BatchPermutation", "ElementwiseLinear", "Mod", "NormalizeL1", "Not", "ReplaceNaN", "RowMul"),
+    **_rules(_first, "SpatialBNRelu", "SquareRootDivide", "SumRelu", "ThresholdedRelu"),
     **_rules(_first, "Copy", "CopyCPUToGPU", "CopyFromCPUInput", "CopyGPUToCPU", "Cos", "Cosh", "Cube", "Elu"),
     **_rules(_first, "EnsureCPUOutput", "EnsureDense", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "L1Norm"),
     **_rules(_first, "LeakyRelu", "Log", "LogSoftmax", "Logit", "Max", "Mean", "Min", "Mish", "Negative", "Normalize"),
     **_rules(_first, "NormalizePlanarYUV", "PRelu", "Reciprocal", "Relu", "Relu6", "ReluN", "Round", "Rsqrt", "Scale"),
     **_rules(_first, "Selu", "Sigmoid", "Sign", "Sin", "Sinh", "Snapshot", "Softmax", "Softplus", "Softsign", "Sqr"),
     **_rules(_first, "Sqrt", "StopGradient", "StumpFunc", "Sum", "Swish", "Tan", "Tanh", "WeightedSum", "ZeroGradient"),
-    **_rules(_normalisation, "AffineChannel", "GroupNorm", "InstanceNorm", "LayerNorm", "SpatialBN", "SpatialBNRelu"),
-    **_rules(_arithmetic, "Add", "Div", "Mod", "Mul", "Pow", "Sub"),
+    **_rules(_normalisation, "AffineChannel", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm", "SpatialBN"),
+    **_rules(_arithmetic, "Add", "Div", "Mul", "Pow", "Sub"),
     **_rules(_comparison, "And", "EQ", "GE", "GT", "LE", "LT", "NE", "Or", "Xor"),
     **_rules(_filler("float32"), "ConstantFill", "GaussianFill", "GivenTensorFill", "MSRAFill", "UniformFill"),
-    **_rules(_filler("float32"), "HeFill", "LengthsRangeFill", "UniqueUniformFill", "XavierFill"),
+    **_rules(_filler("float32"), "HeFill", "UniqueUniformFill", "XavierFill"),
     **_rules(_filler("float64"), "GivenTensorDoubleFill"),
     **_rules(_filler("int32"), "GivenTensorIntFill", "Int8GivenIntTensorFill", "UniformIntFill"),
     **_rules(_filler("int64"), "GivenTensorInt64Fill"),
@@ -438,7 +460,7 @@ RULES: Final[Mapping[str, Rule]] = {
     **_rules(_reduce_edge, "ReduceFrontSum"),
     **_rules(_lengths(1), "LengthsMax", "LengthsMean", "LengthsSum"),
     **_rules(_lengths(2), "LengthsWeightedSum", "SparseLengthsMax", "SparseLengthsMean", "SparseLengthsSum"),
-    **_rules(_lengths(3), "SparseLengthsWeightedSum"),
+    **_rules(_lengths(3), "SparseLengthsPositionalWeightedSum", "SparseLengthsWeightedSum"),
     **_rules(_mat_mul, "BatchMatMul", "MatMul"),
     **_rules(_arg_best, "ArgMax", "ArgMin"),
     **_rules(_concat, "Append", "Concat", "DepthConcat"),
@@ -446,15 +468,15 @@ RULES: Final[Mapping[str, Rule]] = {
     **_rules(_to_last, "NCHW2NHWC", "NHWC2NCHW"),
     **_rules(_typed("float32"), "HalfToFloat", "Int8Dequantize"),
     **_rules(_typed("float16"), "FloatToHalf"),
-    **_rules(_typed("bool"), "IsNaN", "Not"),
-    **_rules(_averaged, "AveragedLoss", "SumElements", "SumSqrElements"),
+    **_rules(_typed("bool"), "IsNaN"),
+    **_rules(_averaged, "AveragedLoss", "SumElements", "SumElementsInt", "SumSqrElements"),
     **_rules(_cell, "GRUUnit", "LSTMUnit"),
+    **_rules(_gather, "BatchGather", "Gather"),
     "Cast": _cast,
     "Dropout": _dropout,
     "ExpandDims": _expand_dims,
     "Flatten": _flatten,
     "FlattenToVec": _flatten_to_vector,
-    "Gather": _gather,
     "LRN": _local_response,
     "OneHot": _one_hot,
     "Reshape": _reshape,

@@ -17,6 +17,7 @@ _MAX_DEPTH: Final = 64
 #: Quotes, brackets and keys gone past one by one; see `_MAX_VALUES` of the UBJSON walker.
 _MAX_MARKS: Final = 600_000
 _QUOTE, _BACKSLASH, _COMMA, _COLON, _OPEN, _CLOSE = b'"\\,:{}'
+_OPEN_LIST, _CLOSE_LIST = b"[]"
 
 
 class JSONWalker:
@@ -53,6 +54,18 @@ class JSONWalker:
                 raise MalformedModelError(f"the JSON has a key that is no text at byte {self.window.position}")
             self._expect(_COLON)
             yield key
+        self.window.jump(1)
+
+    def items(self) -> Iterator[None]:
+        """Stop at each item of the array here; the caller takes or passes over it."""
+        self._expect(_OPEN_LIST)
+        first = True
+        while self._next() != _CLOSE_LIST:
+            if not first:
+                self._expect(_COMMA)
+            first = False
+            self._left -= 1
+            yield
         self.window.jump(1)
 
     def value(self) -> object:

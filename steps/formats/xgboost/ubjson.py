@@ -57,6 +57,21 @@ class UBJSONWalker:
             self._spend()
             yield self._text()
 
+    def items(self) -> Iterator[None]:
+        """Stop at each item of the array here; the caller takes or passes over it."""
+        if self._marker() != b"[":
+            raise MalformedModelError(f"the UBJSON has no array at byte {self.window.position - 1}")
+        kind, count = self._header()
+        if kind is not None:
+            raise MalformedModelError("the UBJSON has an array of one type in place of objects")
+        while count != 0:
+            if count is None and self.window.peek() == ord("]"):
+                self.window.jump(1)
+                return
+            count = None if count is None else count - 1
+            self._spend()
+            yield
+
     def value(self) -> object:
         """Return the value here."""
         return self._value(self._marker(), 0)

@@ -1,6 +1,6 @@
 """Layers that map each element by itself.
 
-From ``src/caffe/layers/*_layer.cpp`` of BVLC Caffe; ``ReLU6``, ``HardSwish`` and their like from the forks of MobileNet.
+From ``src/caffe/layers/*_layer.cpp`` of BVLC Caffe; ``ReLU6`` from the forks that brought MobileNet.
 """
 
 from collections.abc import Callable, Mapping

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from math import prod
 from typing import Final
 
-from klever.steps.converters.caffemodel_to_netdef.layers.activations import affine
-from klever.steps.converters.caffemodel_to_netdef.site import Site
+from klever.steps.converters.caffemodel_to_netdef.site import Site, UncoveredError
 from klever.steps.errors import MalformedModelError
 from klever.steps.writers.netdef import FLOAT
 
@@ -21,6 +20,9 @@ def _eltwise(site: Site) -> None:
         raise MalformedModelError(
             f"the Eltwise {site.layer.name!r} has {len(site.bottoms)} bottoms and {len(coefficients)} coefficients"
         )
+    if site.top in site.bottoms[2 if operation == "PROD" else 0 :]:
+        # Caffe clears, or overwrites, the one before it reads the other.
+        raise UncoveredError("a top that is one of its own bottoms")
     if operation == "MAX":
         site.add("Max", *site.bottoms, out=site.top)
     elif operation == "PROD":
@@ -57,10 +59,10 @@ def _reduction(site: Site) -> None:
     if operation in ("ASUM", "SUMSQ"):
         source = site.add("Abs" if operation == "ASUM" else "Sqr", source)
     kind = "ReduceMean" if operation == "MEAN" else "ReduceSum"
-    if coefficient == 1:
-        site.add(kind, source, out=site.top, axes=axes, keepdims=0)
-    else:
-        affine(site, site.add(kind, source, axes=axes, keepdims=0), coefficient, 0.0, site.top)
+    if coefficient != 1:
+        # Before the axes go: a factor would give a scalar an axis again.
+        source = site.add("Mul", source, site.constant(coefficient, role="coeff"))
+    site.add(kind, source, out=site.top, axes=axes, keepdims=0)
 
 
 def _arg_max(site: Site) -> None:

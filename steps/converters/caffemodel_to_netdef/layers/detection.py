@@ -15,6 +15,8 @@ from klever.steps.writers.netdef import FLOAT, INT32, INT64
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from klever.steps.converters.caffemodel_to_netdef.network import Argument
+
 _CODES: Final = {1: "CORNER", 2: "CENTER_SIZE", 3: "CORNER_SIZE"}
 #: C++'s ``FLT_MAX``; its negative is the least confidence that is kept where none is stated.
 _LARGEST: Final = 3.4028234663852886e38
@@ -85,15 +87,16 @@ def _box_sizes(site: Site, fields: Fields) -> list[tuple[float, float]]:
         if all(abs(ratio - known) >= 1e-6 for known in ratios):
             ratios.extend((ratio, 1 / ratio) if fields.flag("flip", default=True) else (ratio,))
     if not smallest or min(smallest) < 0 or (largest and (len(largest) != len(smallest) or min(largest) < 0)):
-        raise MalformedModelError(f"the PriorBox {site.layer.name!r} has {len(smallest)} sizes and {len(largest)} larger")
+        raise MalformedModelError(
+            f"the PriorBox {site.layer.name!r} has {len(smallest)} sizes and {len(largest)} larger"
+        )
     boxes: list[tuple[float, float]] = []
     for index, size in enumerate(smallest):
-        side: float = size
-        boxes.append((side, side))
+        boxes.append((size, size))
         if largest:
             side = sqrt(size * largest[index])
             boxes.append((side, side))
-        boxes.extend((side * sqrt(ratio), side / sqrt(ratio)) for ratio in ratios if abs(ratio - 1) >= 1e-6)
+        boxes.extend((size * sqrt(ratio), size / sqrt(ratio)) for ratio in ratios if abs(ratio - 1) >= 1e-6)
     return boxes
 
 
@@ -133,13 +136,13 @@ def _detection_output(site: Site) -> None:
     splits = site.constant(float(sizes.best), (images,), "splits")
     kept = [site.name(role) for role in ("kept_scores", "kept_boxes", "kept_classes", "kept_splits")]
     threshold = fields.number("confidence_threshold", -_LARGEST)
-    arguments: dict[str, int | float] = {
+    arguments: dict[str, Argument] = {
         "score_thresh": threshold,
         "nms": suppression.number("nms_threshold", 0.3),
         "detections_per_im": max(keep, 0),
         "legacy_plus_one": 0,
     }
-    site.add("BoxWithNMSLimit", values, boxes, splits, out=kept, **arguments)
+    site.add("BoxWithNMSLimit", values, boxes, splits, out=kept, arguments=arguments)
     _listed(site, kept, images)
 
 
@@ -223,8 +226,8 @@ def _regions(site: Site) -> None:
     if height < 1 or width < 1:
         raise MalformedModelError(f"the ROIPooling {site.layer.name!r} pools to {height} by {width}")
     scale = fields.number("spatial_scale", 1.0)
-    arguments: dict[str, int | float] = {"pooled_h": height, "pooled_w": width, "spatial_scale": scale, "is_test": 1}
-    site.add("RoIPool", *site.bottoms, out=site.top, **arguments)
+    arguments: dict[str, Argument] = {"pooled_h": height, "pooled_w": width, "spatial_scale": scale, "is_test": 1}
+    site.add("RoIPool", *site.bottoms, out=site.top, arguments=arguments)
 
 
 #: Layer type to its rule.

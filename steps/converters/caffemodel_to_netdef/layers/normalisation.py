@@ -15,6 +15,8 @@ from klever.steps.model.shapes import UNKNOWN
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from klever.steps.converters.caffemodel_to_netdef.network import Argument
+
 _REGIONS: Final = {0: "ACROSS_CHANNELS", 1: "WITHIN_CHANNEL"}
 _BN_MODES: Final = {0: "LEARN", 1: "INFERENCE"}
 
@@ -46,12 +48,12 @@ def _batch_norm(site: Site) -> None:
 
 
 def _fixed_norm(site: Site, learned: Sequence[str], statistics: Sequence[str], epsilon: float) -> None:
-    arguments = {"is_test": 1, "order": "NCHW", "epsilon": epsilon}
+    arguments: dict[str, Argument] = {"is_test": 1, "order": "NCHW", "epsilon": epsilon}
     if len(site.shape()) > 1:
-        site.add("SpatialBN", site.bottom, *learned, *statistics, out=site.top, **arguments)
+        site.add("SpatialBN", site.bottom, *learned, *statistics, out=site.top, arguments=arguments)
         return
     column = site.add("ExpandDims", site.bottom, dims=(1,))
-    column = site.add("SpatialBN", column, *learned, *statistics, **arguments)
+    column = site.add("SpatialBN", column, *learned, *statistics, arguments=arguments)
     site.add("Squeeze", column, out=site.top, dims=(1,))
 
 
@@ -59,7 +61,8 @@ def _divided(arrays: "Sequence[NDArray[Any]]") -> "NDArray[Any]":
     """Undo the factor of the moving average; where it is zero nothing was ever averaged."""
     statistic, factor = arrays
     by = factor.reshape(-1)[0]
-    return statistic * (by * 0 if by == 0 else 1 / by)
+    divided: NDArray[Any] = statistic * (by * 0 if by == 0 else 1 / by)
+    return divided
 
 
 def _normalise_batch(site: Site, epsilon: float) -> None:
@@ -135,8 +138,14 @@ def _lrn(site: Site) -> None:
     if size < 1 or size % 2 == 0:
         raise MalformedModelError(f"the LRN {site.layer.name!r} has a local_size of {size}, which has to be odd")
     if site.choice(fields, "norm_region", _REGIONS, "ACROSS_CHANNELS") == "ACROSS_CHANNELS":
-        arguments = {"size": size, "alpha": alpha, "beta": beta, "bias": fields.number("k", 1.0), "order": "NCHW"}
-        site.add("LRN", site.bottom, out=(site.top, site.name("lrn_scale")), **arguments)
+        arguments: dict[str, Argument] = {
+            "size": size,
+            "alpha": alpha,
+            "beta": beta,
+            "bias": fields.number("k", 1.0),
+            "order": "NCHW",
+        }
+        site.add("LRN", site.bottom, out=(site.top, site.name("lrn_scale")), arguments=arguments)
         return
     # `LRNLayer` builds this of a Power, an average Pooling whose windows count their padding, and another Power that
     # adds 1, not k.

@@ -109,9 +109,10 @@ def _rnn(site: Site) -> None:
             gates = site.add("Add", gates, site.add("FC", kept, weight, nothing, axis=2))
         hidden = site.add("Tanh", gates)
         states.append(hidden)
-    output = [site.parameter(run.next_blob + 1, (width, width), "w_o"), site.parameter(run.next_blob + 2, (width,), "b_o")]
+    weight = site.parameter(run.next_blob + 1, (width, width), "w_o")
+    bias = site.parameter(run.next_blob + 2, (width,), "b_o")
     everything = site.add("Concat", *states, out=("", site.name("sizes")), axis=0)
-    site.add("Tanh", site.add("FC", everything, *output, axis=2), out=site.top)
+    site.add("Tanh", site.add("FC", everything, weight, bias, axis=2), out=site.top)
     for top in site.tops[1:]:
         site.pass_on(hidden, top)
 

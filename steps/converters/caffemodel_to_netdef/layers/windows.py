@@ -1,13 +1,14 @@
 """Layers that slide a window over an image or scale it.
 
-From ``base_conv_layer.cpp``, ``pooling_layer.cpp``, ``spp_layer.cpp`` and ``im2col_layer.cpp`` of BVLC Caffe; ``Interp``
-from DeepLab and PSPNet, ``Upsample`` from YOLO.
+From ``base_conv_layer.cpp``, ``pooling_layer.cpp``, ``spp_layer.cpp`` and ``im2col_layer.cpp`` of BVLC Caffe;
+``Interp`` from DeepLab and PSPNet, ``Upsample`` from YOLO.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from klever.steps.converters.caffemodel_to_netdef.network import Argument
 from klever.steps.converters.caffemodel_to_netdef.site import NeedsShapeError, Site, UncoveredError
 from klever.steps.encodings.prototext import Fields
 from klever.steps.errors import MalformedModelError
@@ -41,7 +42,7 @@ class _Window(NamedTuple):
             tuple(per_axis(fields, "dilation", 1, axes)),
         )
 
-    def arguments(self) -> dict[str, tuple[int, ...]]:
+    def arguments(self) -> dict[str, Argument]:
         """Return what every operator with a window takes; pads before all axes, then behind them."""
         return {"kernels": self.kernels, "strides": self.strides, "pads": self.pads * 2}
 
@@ -63,11 +64,11 @@ def _convolution(site: Site) -> None:
     for index, (bottom, top) in enumerate(zip(site.bottoms, site.tops, strict=True)):
         lead = site.shape(index)[:axis]
         source = bottom if axis == 1 else site.reshape(bottom, (-1, channels, *site.known(shape[axis + 1 :])))
-        arguments = {**window.arguments(), "dilations": window.dilations, "group": group}
+        arguments: dict[str, Argument] = {**window.arguments(), "dilations": window.dilations, "group": group}
         if axis == 1:
-            site.add("Conv", source, *parameters, out=top, **arguments)
+            site.add("Conv", source, *parameters, out=top, arguments=arguments)
         else:
-            result = site.add("Conv", source, *parameters, **arguments)
+            result = site.add("Conv", source, *parameters, arguments=arguments)
             site.reshape(result, (*_leading(site, lead), *site.known(site.top_shape(index)[axis:])), out=top)
 
 
@@ -124,10 +125,10 @@ def _deconvolution(site: Site) -> None:
     for bottom, top in zip(site.bottoms, site.tops, strict=True):
         if flat:
             image = site.add("ExpandDims", bottom, dims=(2,))
-            image = site.add("ConvTranspose", image, *parameters, group=group, **window.arguments())
+            image = site.add("ConvTranspose", image, *parameters, group=group, arguments=window.arguments())
             site.add("Squeeze", image, out=top, dims=(2,))
         else:
-            site.add("ConvTranspose", bottom, *parameters, out=top, group=group, **window.arguments())
+            site.add("ConvTranspose", bottom, *parameters, out=top, group=group, arguments=window.arguments())
 
 
 def _spread(kernel: "NDArray[Any]", sizes: Sequence[int], dilations: Sequence[int]) -> "NDArray[Any]":
@@ -135,7 +136,8 @@ def _spread(kernel: "NDArray[Any]", sizes: Sequence[int], dilations: Sequence[in
     import numpy as np
 
     result = np.zeros((*kernel.shape[:2], *sizes), kernel.dtype)
-    result[(..., *(slice(None, None, step) for step in dilations))] = kernel
+    places: tuple[slice, ...] = (slice(None), slice(None), *(slice(None, None, step) for step in dilations))
+    result[places] = kernel
     return result
 
 
@@ -171,7 +173,9 @@ def pool_windows(site: Site, pool: str, window: _Window, out: str, *, ceil: bool
             raise NeedsShapeError(site.bottom)
         if ceil and size != UNKNOWN and (pooled(size, kernel, stride, pad) - 1) * stride >= size + pad:
             raise UncoveredError("its last window lies outside of the image")
-    arguments: dict[str, int | tuple[int, ...]] = {**window.arguments(), **({"legacy_pad": _CAFFE_POOLING} if ceil else {})}
+    arguments = window.arguments()
+    if ceil:
+        arguments["legacy_pad"] = _CAFFE_POOLING
     padded = any(window.pads)
     if not padded or pool == "MAX":
         pool_with(site, site.bottom, pool, arguments, out)
@@ -186,16 +190,16 @@ def pool_windows(site: Site, pool: str, window: _Window, out: str, *, ceil: bool
     pool_with(site, image, pool, {**window.arguments(), "pads": (0, 0, *tails)}, out)
 
 
-def pool_with(site: Site, source: str, pool: str, arguments: Mapping[str, int | tuple[int, ...]], out: str) -> None:
+def pool_with(site: Site, source: str, pool: str, arguments: Mapping[str, Argument], out: str) -> None:
     """Add the operator, or those that weigh each element by itself, as stochastic pooling tests."""
     if pool == "MAX":
-        site.add("MaxPool", source, out=out, **arguments)
+        site.add("MaxPool", source, out=out, arguments=arguments)
     elif pool == "AVE":
-        site.add("AveragePool", source, out=out, **arguments)
+        site.add("AveragePool", source, out=out, arguments=arguments)
     else:
         # The sum of squares by the sum; the counts by which both averages divide are the same.
-        squares = site.add("AveragePool", site.add("Sqr", source), **arguments)
-        total = site.add("AveragePool", source, **arguments)
+        squares = site.add("AveragePool", site.add("Sqr", source), arguments=arguments)
+        total = site.add("AveragePool", source, arguments=arguments)
         total = site.add("Add", total, site.constant(_SMALLEST, role="smallest"))
         positive = site.add("Cast", site.add("GT", total, site.constant(0.0, role="zero")), to=1)
         site.add("Mul", site.add("Div", squares, total), positive, out=out)
@@ -228,16 +232,12 @@ def _im2col(site: Site) -> None:
     if len(site.shape()) != 4 or site.axis(fields.integer("axis", 1)) != 1:
         raise UncoveredError("only for images of two axes")
     window = _Window.of(fields, 2)
-    if window.dilations[0] != window.dilations[1]:
-        raise UncoveredError("dilations that differ")
-    site.add("Im2Col", site.bottom, out=site.top, dilation=window.dilations[0], **_named(window))
-
-
-def _named(window: _Window) -> dict[str, int]:
-    named = {}
-    for stem, values in (("kernel", window.kernels), ("stride", window.strides)):
+    # The operator pads both axes alike.
+    image = site.add("PadImage", site.bottom, pads=window.pads * 2) if any(window.pads) else site.bottom
+    named: dict[str, Argument] = {}
+    for stem, values in (("kernel", window.kernels), ("stride", window.strides), ("dilation", window.dilations)):
         named.update(zip((f"{stem}_h", f"{stem}_w"), values, strict=True))
-    return {**named, **dict(zip(("pad_t", "pad_l", "pad_b", "pad_r"), window.pads * 2, strict=True))}
+    site.add("Im2Col", image, out=site.top, arguments=named)
 
 
 def _padding(site: Site) -> None:

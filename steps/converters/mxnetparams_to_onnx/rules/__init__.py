@@ -13,7 +13,7 @@ from klever.steps.converters.mxnetparams_to_onnx.rules import (
     activation,
     arithmetic,
     arrangement,
-    contrib,
+    attention,
     control,
     convolution,
     creation,
@@ -27,7 +27,9 @@ from klever.steps.converters.mxnetparams_to_onnx.rules import (
     pooling,
     random,
     reduction,
+    regions,
     rnn,
+    sampling,
     softmax,
 )
 
@@ -48,7 +50,9 @@ RULES: Final[dict[str, Rule]] = {
     **rnn.RULES,
     **control.RULES,
     **detection.RULES,
-    **contrib.RULES,
+    **regions.RULES,
+    **sampling.RULES,
+    **attention.RULES,
     **random.RULES,
     **linalg.RULES,
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from math import sqrt
 from typing import Final
 
-from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule
+from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, UncoveredError
 from klever.steps.errors import MalformedModelError
 
 
@@ -84,6 +84,8 @@ def _leaky(call: Call) -> Results:
 
 def _randomly_leaky(call: Call) -> Results:
     """``rrelu`` draws its slope while it trains, and takes the middle of the range afterwards."""
+    if 1 in call.wanted:
+        raise UncoveredError("its second result, the slopes drawn at random, is not there when the network is used")
     low, high = call.number("lower_bound", 0.125), call.number("upper_bound", 0.334)
     return call.finish("LeakyRelu", [call.input()], alpha=(low + high) / 2)
 

@@ -4,12 +4,13 @@ Source: ``fully_connected-inl.h`` in MXNet's ``src/operator/nn``, ``dot-inl.h`` 
 ``src/operator/tensor``. What does not belong here: decompositions of matrices.
 """
 
+from string import ascii_lowercase
 from typing import Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import FLOATS, Call, Results, Rule, UncoveredError
 from klever.steps.converters.mxnetparams_to_onnx.rules.arithmetic import promoted
 from klever.steps.converters.mxnetparams_to_onnx.rules.layout import transposed
-from klever.steps.model.shapes import UNKNOWN
+from klever.steps.model.shapes import UNKNOWN, normalise_axis
 
 
 def _connect(call: Call) -> Results:
@@ -108,6 +109,24 @@ def _einsum(call: Call) -> Results:
     return call.finish("Einsum", list(call.inputs), equation=equation)
 
 
+def _contract(call: Call) -> Results:
+    """``np.tensordot``: the last axes of the first with the first axes of the second, or those that are listed."""
+    ranks = call.rank(0), call.rank(1)
+    count = call.optional("axes")
+    if count is not None:
+        first, second = tuple(range(ranks[0] - count, ranks[0])), tuple(range(count))
+    else:
+        first, second = (call.integers(f"{side}_axes_summed") or () for side in "ab")
+    if sum(ranks) > len(ascii_lowercase):
+        raise UncoveredError("only for tensors of few dimensions")
+    left, right = list(ascii_lowercase[: ranks[0]]), list(ascii_lowercase[ranks[0] : sum(ranks)])
+    for one, other in zip(first, second, strict=True):
+        right[normalise_axis(other, ranks[1])] = left[normalise_axis(one, ranks[0])]
+    kept = [letter for letter in (*left, *right) if not (letter in left and letter in right)]
+    equation = f"{''.join(left)},{''.join(right)}->{''.join(kept)}"
+    return call.finish("Einsum", _aligned(call), equation=equation)
+
+
 def _embed(call: Call) -> Results:
     """Rows of the weight; an index beyond the ends takes the row at that end."""
     call.typed(call.dtype(1))
@@ -125,5 +144,6 @@ RULES: Final[dict[str, Rule]] = {
     "matmul": _multiply,
     "numpydot": _dot_numpy,
     "einsum": _einsum,
+    **dict.fromkeys(("tensordot", "tensordotintaxes"), _contract),
     **dict.fromkeys(("embedding", "sparseembedding"), _embed),
 }

@@ -365,7 +365,7 @@ def _offset_diagonal(call: Call) -> Results:
     return extracted_diagonal(call, call.integer("offset", 0), call.axis("axis1", 0), call.axis("axis2", 1))
 
 
-def extracted_diagonal(call: Call, k: int, first: int, second: int) -> str:
+def extracted_diagonal(call: Call, k: int, first: int, second: int, *, last: bool = True) -> str:
     """Return the k-th diagonal of two axes of the first input along a new last axis."""
     dims = call.dims()
     if first == second:
@@ -383,7 +383,8 @@ def extracted_diagonal(call: Call, k: int, first: int, second: int) -> str:
     flat = call.graph.reshape(data, [*[0] * len(others), -1])
     begin, step = start[0] * columns + start[1], columns + 1
     end = begin + (count - 1) * step + 1
-    return call.graph.slice(flat, [begin], [end], [len(others)], [step], **call.last)
+    names = call.last if last else {}
+    return call.graph.slice(flat, [begin], [end], [len(others)], [step], **names)
 
 
 def _matrix(call: Call, k: int) -> str:
@@ -398,8 +399,9 @@ def _matrix(call: Call, k: int) -> str:
 
 
 def _trace(call: Call) -> Results:
-    diagonal = extracted_diagonal(call, call.integer("offset", 0), call.axis("axis1", 0), call.axis("axis2", 1))
-    return call.graph.reduce("ReduceSum", diagonal, [-1], keepdims=False)
+    axes = call.axis("axis1", 0), call.axis("axis2", 1)
+    diagonal = extracted_diagonal(call, call.integer("offset", 0), *axes, last=False)
+    return call.graph.reduce("ReduceSum", diagonal, [-1], keepdims=False, **call.last)
 
 
 def _lower(call: Call) -> Results:

@@ -99,7 +99,7 @@ def _normalise_layer(call: Call) -> Results:
     normal, mean, deviation = _standardised(call, call.input(), [axis], epsilon)
     scaled = call.emit("Mul", [normal, call.graph.reshape(call.input(1), shape)])
     result = call.finish("Add", [scaled, call.graph.reshape(call.input(2), shape)])
-    return [result, *(call.graph.squeeze(each, [axis]) for each in (mean, deviation) if call.wanted - {0})]
+    return [result, mean, deviation]
 
 
 def _standardised(call: Call, data: str, axes: Sequence[int], epsilon: float) -> tuple[str, str, str]:

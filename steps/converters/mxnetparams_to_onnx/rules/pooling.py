@@ -6,9 +6,9 @@ Source: ``pooling-inl.h`` and ``pool.h`` in MXNet's ``src/operator/nn``, ``pooli
 does not belong here: pooling of regions or to a given size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, ShapeNeededError, UncoveredError
 from klever.steps.converters.mxnetparams_to_onnx.rules.convolution import spread
@@ -20,6 +20,9 @@ from klever.steps.converters.mxnetparams_to_onnx.rules.layout import (
 from klever.steps.errors import MalformedModelError
 from klever.steps.model.shapes import UNKNOWN
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class _Window:
@@ -29,6 +32,8 @@ class _Window:
     strides: tuple[int, ...]
     pads: tuple[int, ...]
     overhang: tuple[int, ...]
+    #: Of the data, where they are known.
+    sizes: tuple[int, ...] = ()
     #: Left to the runtime, where sizes are not known.
     ceil: bool = False
 
@@ -94,25 +99,49 @@ def _window(call: Call, spatial: tuple[int, ...]) -> _Window:
         raise MalformedModelError(f"node {call.name!r} has windows of {kernel} every {strides}")
     convention = call.word("pooling_convention", "valid")
     if convention == "valid":
-        return _Window(kernel, strides, pads, (0,) * count)
+        return _Window(kernel, strides, pads, (0,) * count, spatial)
     if UNKNOWN in spatial:
         # Without padding no window starts outside, and all readings of ceil_mode agree.
         if convention == "full" and not any(pads) and all(s <= k for s, k in zip(strides, kernel, strict=True)):
-            return _Window(kernel, strides, pads, (0,) * count, ceil=True)
+            return _Window(kernel, strides, pads, (0,) * count, spatial, ceil=True)
         raise ShapeNeededError(0)
     overhang = []
     for size, window, stride, pad in zip(spatial, kernel, strides, pads, strict=True):
         padded = size + 2 * pad
         number = -(-padded // stride) if convention == "same" else -(-(padded - window) // stride) + 1
         overhang.append(max((number - 1) * stride + window - padded, 0))
-    return _Window(kernel, strides, pads, tuple(overhang))
+    return _Window(kernel, strides, pads, tuple(overhang), spatial)
+
+
+def _fits(window: _Window, ends: tuple[int, ...]) -> bool:
+    """Say whether every window touches the data: runtimes take no padding as wide as a window."""
+    return all(max(begin, end) < size for begin, end, size in zip(window.pads, ends, window.kernel, strict=True))
 
 
 def _pool_maxima(step: _Step, data: str, window: _Window) -> str:
-    if all(pad < size for pad, size in zip(window.ends, window.kernel, strict=True)):
+    if _is_first_version(step.call) and any(window.pads):
+        # The first version compares with its padding, which is zero.
+        data = step.call.emit("Max", [_padded(step.call, data, window.pads, window.pads), _lowest(step.call)])
+        if _fits(window, window.overhang):
+            return step.finish("MaxPool", [data], **window.attributes(padded=True))
+        window = replace(window, pads=(0,) * len(window.pads))
+    if _fits(window, window.ends):
         return step.finish("MaxPool", [data], **window.attributes())
-    # ONNX and its runtimes take no padding as wide as the window.
-    return step.finish("MaxPool", [_padded(step.call, data, window, window.ends, "-inf")], **_bare(window))
+    # The maximum keeps runtimes from making the padding one of the pooling again.
+    wide = _padded(step.call, data, window.pads, window.ends, _LOWEST)
+    return step.finish("MaxPool", [step.call.emit("Max", [wide, _lowest(step.call)])], **_bare(window))
+
+
+def _is_first_version(call: Call) -> bool:
+    return call.operator == "Pooling_v1"
+
+
+#: What the maximum over no element is: the least number of float32.
+_LOWEST: Final = -3.4028234663852886e38
+
+
+def _lowest(call: Call) -> str:
+    return call.constant(_LOWEST if call.dtype() != "float16" else -65504.0)
 
 
 def _bare(window: _Window) -> dict[str, Any]:
@@ -120,45 +149,94 @@ def _bare(window: _Window) -> dict[str, Any]:
     return {"kernel_shape": window.kernel, "strides": window.strides}
 
 
-def _padded(call: Call, data: str, window: _Window, ends: tuple[int, ...], value: str = "0") -> str:
-    if not any((*window.pads, *ends)):
+def _padded(
+    call: Call, data: str, begins: tuple[int, ...], ends: tuple[int, ...], value: float = 0.0
+) -> str:
+    if not any((*begins, *ends)):
         return data
-    widths = call.integers_constant([0, 0, *window.pads, 0, 0, *ends])
-    return call.emit("Pad", [data, widths, call.constant(float(value))], mode="constant")
+    if call.dtype() == "float16":
+        value = max(value, -65504.0)
+    return call.emit(
+        "Pad", [data, call.integers_constant([0, 0, *begins, 0, 0, *ends]), call.constant(value)], mode="constant"
+    )
 
 
 def _pool_means(step: _Step, data: str, window: _Window) -> str:
     """Divide by the part of the window that lies in the input, or in the padded input, never in the overhang."""
-    if step.call.flag("count_include_pad", default=True):
-        if any(window.overhang) or window.ceil:
-            data = _padded(step.call, data, window, window.pads)
-            return step.finish("AveragePool", [data], count_include_pad=0, **window.attributes(padded=True))
-        if any(pad >= size for pad, size in zip(window.pads, window.kernel, strict=True)):
-            return step.finish("AveragePool", [_padded(step.call, data, window, window.pads)], **_bare(window))
+    call = step.call
+    if _is_first_version(call):
+        # The first version divides by the whole window, wherever it lies.
+        return _mean_of_everything(step, data, window)
+    including = call.flag("count_include_pad", default=True)
+    if not _fits(window, window.ends):
+        total = _total(call, data, window)
+        return step.finish("Div", [total, _counts(call, window, including=including)])
+    if including and (any(window.overhang) or window.ceil):
+        data = _padded(call, data, window.pads, window.pads)
+        return step.finish("AveragePool", [data], count_include_pad=0, **window.attributes(padded=True))
+    return step.finish("AveragePool", [data], count_include_pad=int(including), **window.attributes())
+
+
+def _mean_of_everything(step: _Step, data: str, window: _Window) -> str:
+    """Average over whole windows, padding and overhang being zeros."""
+    if window.ceil:
+        raise ShapeNeededError(0)
+    if _fits(window, window.ends):
         return step.finish("AveragePool", [data], count_include_pad=1, **window.attributes())
-    return step.finish("AveragePool", [data], count_include_pad=0, **window.attributes())
+    return step.finish("Div", [_total(step.call, data, window), step.call.constant(float(prod(window.kernel)))])
+
+
+def _total(call: Call, data: str, window: _Window) -> str:
+    """Sum over whole windows, padding and overhang being zeros."""
+    if window.ceil:
+        raise ShapeNeededError(0)
+    size = call.constant(float(prod(window.kernel)))
+    if _fits(window, window.ends):
+        return call.emit("Mul", [call.emit("AveragePool", [data], count_include_pad=1, **window.attributes()), size])
+    # The factor in between keeps runtimes from making the padding one of the pooling, which they refuse then.
+    wide = call.emit("Mul", [_padded(call, data, window.pads, window.ends), size])
+    return call.emit("AveragePool", [wide], **_bare(window))
+
+
+def _counts(call: Call, window: _Window, *, including: bool) -> str:
+    """Return what MXNet divides by, for each place: zero or less where a window lies outside of the input."""
+    sizes = window.sizes
+    shape = tuple(
+        (size + pad + end - kernel) // stride + 1
+        for size, pad, end, kernel, stride in zip(
+            sizes, window.pads, window.ends, window.kernel, window.strides, strict=True
+        )
+    )
+
+    def counted() -> "NDArray[Any]":
+        import numpy as np
+
+        counts: Any = np.ones((), call.dtype())
+        for size, pad, kernel, stride, number in zip(
+            sizes, window.pads, window.kernel, window.strides, shape, strict=True
+        ):
+            begins = np.arange(number) * stride - pad
+            ends = np.minimum(begins + kernel, size + pad)
+            lengths = ends - begins if including else np.minimum(ends, size) - np.maximum(begins, 0)
+            counts = counts[..., None] * lengths.astype(call.dtype())
+        return np.asarray(counts, call.dtype())
+
+    return call.computed(counted, call.dtype(), shape, "counts")
 
 
 def _pool_sums(step: _Step, data: str, window: _Window) -> str:
-    if window.ceil:
-        raise ShapeNeededError(0)
-    mean = step.call.emit("AveragePool", [_padded(step.call, data, window, window.ends)], **_bare(window))
-    return step.finish("Mul", [mean, step.call.constant(float(prod(window.kernel)))])
+    return _total(step.call, data, window)
 
 
 def _pool_norms(step: _Step, data: str, window: _Window) -> str:
     """``lp``: the root of a sum of powers, the powers without the absolute value."""
     power = step.call.integer("p_value", 2)
-    if window.ceil:
-        raise ShapeNeededError(0)
     if power == 1:
         return _pool_sums(step, data, window)
     powers = step.call.emit("Mul", [data, data])
     if power == 3:
         powers = step.call.emit("Mul", [powers, data])
-    mean = step.call.emit("AveragePool", [_padded(step.call, powers, window, window.ends)], **_bare(window))
-    total = step.call.emit("Mul", [mean, step.call.constant(float(prod(window.kernel)))])
-    return _root(step, total, power)
+    return _root(step, _total(step.call, powers, window), power)
 
 
 def _root(step: _Step, total: str, power: int) -> str:

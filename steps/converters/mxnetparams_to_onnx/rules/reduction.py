@@ -82,15 +82,9 @@ def _norm(call: Call) -> Results:
     dtype = call.word("out_dtype", call.dtype())
     call.typed(dtype)
     data = call.as_type(call.input(), call.dtype(), dtype)
-    if order == 1 and (axes is None or len(axes) == 1):
-        return reduced(call, "ReduceL1", data, axes, keep=keep)
-    if order == 1 and axes is not None and len(axes) == 2:
-        # Of a matrix: the largest of the columns' sums.
-        sums = call.graph.reduce("ReduceL1", data, axes[:1], keepdims=True)
-        maxima = call.graph.reduce("ReduceMax", sums, axes[1:], keepdims=True)
-        return maxima if keep else call.graph.squeeze(maxima, axes, **call.last)
-    if order == 2:
-        return reduced(call, "ReduceL2", data, axes, keep=keep)
+    if order in (1, 2):
+        # Of matrices too, these are norms of all elements.
+        return reduced(call, f"ReduceL{order}", data, axes, keep=keep)
     raise UncoveredError(f"only for an ord of 1 or 2, this has {order}")
 
 
@@ -168,7 +162,7 @@ def _find(op: str) -> Rule:
 
 
 def _find_channel(call: Call) -> Results:
-    found = call.emit("ArgMax", [call.input()], axis=-1, keepdims=0)
+    found = call.emit("ArgMax", [call.input()], axis=1, keepdims=0)
     return call.as_type(found, "int64", call.dtype(), last=True)
 
 

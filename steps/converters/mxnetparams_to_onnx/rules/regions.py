@@ -8,13 +8,7 @@ suppression as such.
 from math import floor, sqrt
 from typing import Final
 
-from klever.steps.converters.mxnetparams_to_onnx.call import (
-    Call,
-    Results,
-    Rule,
-    ShapeNeededError,
-    UncoveredError,
-)
+from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, UncoveredError
 from klever.steps.converters.mxnetparams_to_onnx.rules.suppression import (
     Candidates,
     compacted,
@@ -23,7 +17,6 @@ from klever.steps.converters.mxnetparams_to_onnx.rules.suppression import (
     sorted_order,
 )
 from klever.steps.errors import MalformedModelError
-from klever.steps.model.shapes import UNKNOWN
 
 _FAR: Final = 1 << 62
 
@@ -57,22 +50,14 @@ def _present(call: Call, regions: str, dtype: str) -> tuple[str, str]:
 
 
 def _align(call: Call) -> Results:
-    """``ROIAlign``: bilinear samples of each bin, averaged; the regions of four columns are all of image 0."""
+    """``ROIAlign``: bilinear samples of each bin, averaged; a region of image -1 is empty."""
     graph, dtype = call.graph, call.dtype()
     height, width = _pooled_size(call)
     aligned = call.flag("aligned")
     if aligned and graph.opset < 16:
         raise UncoveredError("aligned=True only for operator set 16 and later")
     regions = call.as_type(call.input(1), call.dtype(1), dtype)
-    columns = call.dims(1)[1]
-    if columns == UNKNOWN:
-        raise ShapeNeededError(1)
-    present = None
-    if columns == 4:
-        zeros = call.emit("Mul", [graph.slice(regions, [0], [1], [1]), call.constant(0.0, dtype)])
-        regions = graph.concat([zeros, regions], 1)
-    else:
-        present, regions = _present(call, regions, dtype)
+    present, regions = _present(call, regions, dtype)
     images = graph.cast(graph.squeeze(graph.slice(regions, [0], [1], [1]), [1]), "int64")
     mode = {"coordinate_transformation_mode": "half_pixel" if aligned else "output_half_pixel"}
     result = call.emit(
@@ -82,8 +67,6 @@ def _align(call: Call) -> Results:
     )  # fmt: skip
     if call.flag("position_sensitive"):
         result = _own_channels(call, result, height, width)
-    if present is None:
-        return call.finish("Identity", [result])
     return call.finish("Where", [present, result, call.constant(0.0)])
 
 
@@ -219,7 +202,7 @@ def _proposals(call: Call) -> tuple[str, str]:
     )
     number = len(anchors)
     height, width = call.size_of(call.input(), 2), call.size_of(call.input(), 3)
-    deltas = graph.transpose(graph.reshape(call.input(1), [0, number, 4, 0, -1]), [0, 3, 4, 1, 2])
+    deltas = graph.reshape(graph.transpose(call.input(1), [0, 2, 3, 1]), [0, 0, 0, number, 4])
     moves = [graph.squeeze(part, [4]) for part in graph.split(deltas, [1, 1, 1, 1], 4)]
     # Cells along (height, width, anchors).
     down = call.emit("Mul", [graph.unsqueeze(_cells(call, height), [1, 2]), call.constant(float(stride))])

@@ -68,33 +68,21 @@ def _arange(size: int) -> "NDArray[Any]":
 
 def _softmax_output(call: Call) -> Results:
     """Over channels where each place has its classes, over the last axis, or over everything but the batch."""
-    shape = call.shape()
     if call.flag("multi_output"):
         return call.finish("Softmax", [call.input()], axis=1)
-    if call.flag("preserve_shape"):
-        return call.finish("Softmax", [call.input()], axis=-1)
-    return _over_rest(call, None if shape is None else len(shape))
-
-
-def _over_rest(call: Call, rank: int | None) -> Results:
-    if rank is None:
-        # Right for every rank; the shape that follows is taken from the data.
-        flat = call.emit("Flatten", [call.input()], axis=1)
-        return call.finish("Reshape", [call.emit("Softmax", [flat], axis=-1), call.emit("Shape", [call.input()])])
-    if rank <= 2:
+    shape = call.shape()
+    if call.flag("preserve_shape") or (shape is not None and len(shape) <= 2):
         return call.finish("Softmax", [call.input()], axis=-1)
     flat = call.emit("Flatten", [call.input()], axis=1)
     return call.finish("Reshape", [call.emit("Softmax", [flat], axis=-1), call.emit("Shape", [call.input()])])
 
 
 def _softmax_activation(call: Call) -> Results:
+    """``channel`` is over the second dimension; ``instance`` over the last, whatever its name says."""
     mode = call.word("mode", "instance")
-    if mode == "channel":
-        return call.finish("Softmax", [call.input()], axis=1)
-    if mode != "instance":
+    if mode not in ("instance", "channel"):
         raise MalformedModelError(f"node {call.name!r} has mode {mode[:20]!r}")
-    shape = call.shape()
-    return _over_rest(call, None if shape is None else len(shape))
+    return call.finish("Softmax", [call.input()], axis=1 if mode == "channel" else -1)
 
 
 def _keep(call: Call) -> Results:

@@ -9,21 +9,27 @@ from typing import Final
 from klever.steps.converters.netdef_to_onnx.call import Rules
 from klever.steps.converters.netdef_to_onnx.rules import (
     arrangement,
+    control,
     creation,
     dense,
     elementwise,
     normalisation,
+    recurrent,
     reduction,
+    segments,
     windows,
 )
 
 #: Operator type to its rule.
 RULES: Final[Rules] = {
     **arrangement.RULES,
+    **control.RULES,
     **creation.RULES,
     **dense.RULES,
     **elementwise.RULES,
     **normalisation.RULES,
+    **recurrent.RULES,
     **reduction.RULES,
+    **segments.RULES,
     **windows.RULES,
 }

@@ -68,6 +68,9 @@ def _multiply_batches(call: Call) -> Result:
         if call.flag(name) and rank > 1:
             operand = call.transpose(operand, (*range(rank - 2), rank - 1, rank - 2))
         operands.append(operand)
+    if ranks[1] == 1 and ranks[0] > 1 and call.flag("trans_a") and call.size(-1) != call.size(-2):
+        # BatchMatMulOp gives this product the sizes of what was not transposed.
+        raise RefusedError("a transposed matrix times a vector, which Caffe2 shapes wrongly")
     if ranks == [1, 1]:
         return call.give_reshaped(call.add("MatMul", *operands), [1])
     return call.give("MatMul", *operands)

@@ -6,7 +6,7 @@ Source of the windows' positions: ``ConvPoolOpBase::ComputeSizeAndPad`` and
 
 from typing import Any, Final
 
-from klever.steps.converters.netdef_to_onnx.call import Call, RefusedError, Result, Rule, Rules
+from klever.steps.converters.netdef_to_onnx.call import END, Call, RefusedError, Result, Rule, Rules
 from klever.steps.formats.netdef.windows import pads, per_axis, split_order
 from klever.steps.model.shapes import UNKNOWN
 
@@ -64,6 +64,17 @@ def window(call: Call, kernels: list[int], *, pooling: bool = False) -> dict[str
     return attributes
 
 
+def _image(call: Call, attributes: dict[str, Any]) -> str:
+    """Return the image with channels first, without what negative padding cuts off its beginning."""
+    image = call.channels_first()
+    heads = attributes.get("pads", ())
+    for axis, head in enumerate(heads[: len(heads) // 2]):
+        if head < 0:
+            image = call.slice(image, -head, END, axis + 2)
+            heads[axis] = 0
+    return image
+
+
 def _caffe_padding(call: Call, axis: int, kernel: int, stride: int, head: int) -> tuple[int, int]:
     if stride == 1:
         # Rounding up or down is the same.
@@ -81,11 +92,10 @@ def _caffe_padding(call: Call, axis: int, kernel: int, stride: int, head: int) -
 
 
 def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Return the padding before and behind; negative where windows lie apart and the first begins within the image."""
     needed = (-(-size // stride) - 1) * stride + kernel - size
-    if needed < -1:
-        raise RefusedError(f"legacy_pad SAME would cut off {-needed} elements")
-    head = max(needed, 0) // 2
-    return head, max(needed, 0) - head
+    head = int(needed / 2)
+    return head, max(needed - head, 0)
 
 
 def _weight(call: Call, index: int = 1) -> str:
@@ -108,8 +118,8 @@ def _optional(call: Call, index: int) -> list[str]:
 
 
 def _convolution(call: Call) -> Result:
-    inputs = [call.channels_first(), _weight(call), *_optional(call, 2)]
     attributes = {**window(call, _kernels(call)), "group": max(call.integer("group", 1), 1)}
+    inputs = [_image(call, attributes), _weight(call), *_optional(call, 2)]
     rank = _axes(call) + 2
     if call.operator.type.endswith("Relu"):
         return call.give_image("Relu", call.add("Conv", *inputs, **attributes), rank=rank)
@@ -158,7 +168,7 @@ def _pooling(op: str) -> Rule:
             attributes["count_include_pad"] = 1
         if op == "LpPool" and "ceil_mode" in attributes and call.graph.opset < 18:
             raise RefusedError("legacy_pad 3 for an image of unknown size")
-        return call.give_image(op, call.channels_first(), rank=rank, **attributes)
+        return call.give_image(op, _image(call, attributes), rank=rank, **attributes)
 
     return rule
 
@@ -198,9 +208,36 @@ def _nearest(names: tuple[str, ...]) -> Rule:
     """Return the rule for scaling by whole pixels: the one at floor(place / scale) is taken."""
 
     def rule(call: Call) -> Result:
-        return _resized(call, names, mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric")
+        rank = call.rank()
+        if rank != len(names) + 2:
+            raise RefusedError(f"for rank {rank}")
+        stated = [call.number(name, 1.0) for name in names]
+        if len(call) == 1 and all(scale == 0.5 or scale == int(scale) for scale in stated):
+            return _resized(
+                call, names, mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric"
+            )
+        image = call.channels_first()
+        for at, scale in enumerate(stated):
+            if len(call) > 1:
+                image = _looked_up(call, image, at + 2, call.add("Gather", call.input(1), call.constant(at)))
+            elif scale != 1:
+                image = _looked_up(call, image, at + 2, call.constant(scale))
+        return call.give_ordered(image, rank)
 
     return rule
+
+
+def _looked_up(call: Call, image: str, axis: int, scale: str) -> str:
+    """Scale one dimension by looking up its pixels, in the float32 arithmetic of ``ResizeNearestOp``.
+
+    Runtimes take a Resize to the same size for nothing to do, whatever its scale.
+    """
+    size = call.reshape(call.sizes(image, [axis]), [])
+    wanted = call.cast(call.add("Mul", call.cast(size, "float32"), scale), "int64")
+    steps = call.cast(call.add("Range", call.constant(0), wanted, call.constant(1)), "float32")
+    places = call.cast(call.add("Div", steps, scale), "int64")
+    last = call.add("Sub", size, call.constant(1))
+    return str(call.add("Gather", image, call.add("Min", places, last), axis=axis))
 
 
 def _linear(call: Call) -> Result:

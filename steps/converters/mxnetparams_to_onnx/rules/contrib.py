@@ -1,7 +1,0 @@
-"""Operators that MXNet keeps apart as contributed."""
-
-from typing import Final
-
-from klever.steps.converters.mxnetparams_to_onnx.call import Rule
-
-RULES: Final[dict[str, Rule]] = {}

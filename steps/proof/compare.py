@@ -1,0 +1,125 @@
+"""Compare what two models computed, output by output.
+
+What does not belong here: how a model was run, and what follows from a difference.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+
+from klever.steps.model.certificate import OutputError, Tolerance
+from klever.steps.model.signature import Tensor
+from klever.steps.proof.arrays import Array
+from klever.steps.proof.inputs import match
+
+#: What two runtimes with 32 bits differ by when they order the same sums differently.
+USUAL: Final = Tolerance(absolute=1e-4, relative=1e-3, of_largest=1e-5)
+#: A recurrent network feeds its rounding back into itself.
+RECURRENT: Final = Tolerance(absolute=1e-3, relative=1e-3, of_largest=1e-5)
+#: Eleven bits of precision, one of which every few layers take.
+HALF: Final = Tolerance(absolute=1e-2, relative=1e-2, of_largest=1e-2)
+
+#: Operators and layers that run over a sequence, in all formats' spellings.
+_RECURRENT: Final = re.compile(r"RNN|LSTM|GRU|Recurrent|^(Loop|Scan|(Stateless)?While)$", re.IGNORECASE)
+
+
+def choose_tolerance(operators: Iterable[str], *, half: bool) -> Tolerance:
+    """Return the tolerance for a model with these operators or layer types, of either format."""
+    if half:
+        return HALF
+    return RECURRENT if any(_RECURRENT.search(operator) for operator in operators) else USUAL
+
+
+def compare(source: Mapping[str, Array], result: Mapping[str, Array], tolerance: Tolerance) -> tuple[OutputError, ...]:
+    """Compare two models' outputs, which match by name, and what is left by place, in the result's order."""
+    pairs = match([Tensor(name=name) for name in source], [Tensor(name=name) for name in result])
+    compared = []
+    for ours, theirs in pairs:
+        if ours is None or theirs is None:
+            name = (ours or theirs or Tensor(name="")).name
+            lacking = "source" if ours is None else "result"
+            compared.append(
+                OutputError(name=name, within_tolerance=False, difference=f"the {lacking} has no such output")
+            )
+        else:
+            compared.append(_compare(theirs.name, source[ours.name], result[theirs.name], tolerance))
+    return tuple(compared)
+
+
+def says_something(outputs: Iterable[Array]) -> bool:
+    """Tell whether any number of these can show a difference: a model may make nothing but NaN of its inputs."""
+    return any(array.dtype.kind in "biuSU" or np.isfinite(array).any() for array in outputs if array.size)
+
+
+def _compare(name: str, source: Array, result: Array, tolerance: Tolerance) -> OutputError:
+    if source.shape != result.shape:
+        return _different(name, f"has the shape {_sizes(result)}, in the source {_sizes(source)}")
+    if _is_text(source) or _is_text(result):
+        if _is_text(source) != _is_text(result):
+            return _different(name, f"is {result.dtype.name}, in the source {source.dtype.name}")
+        unequal = int(np.count_nonzero(source != result))
+        return _different(name, f"{unequal} of {source.size} texts differ") if unequal else _equal(name)
+    kinds = "" if source.dtype.kind == result.dtype.kind else f"is {result.dtype}, in the source {source.dtype}"
+    if source.dtype.kind in "biu" and result.dtype.kind in "biu":
+        return _compare_exactly(name, source, result, kinds)
+    return _compare_numbers(name, _widened(source), _widened(result), tolerance, kinds)
+
+
+def _compare_exactly(name: str, source: Array, result: Array, kinds: str) -> OutputError:
+    """Compare integers and truth values, where any difference is one."""
+    errors = np.abs(source.astype(object) - result.astype(object)) if (source != result).any() else np.zeros(1)
+    unequal = int(np.count_nonzero(errors))
+    difference = "; ".join(part for part in (kinds, f"{unequal} of {source.size} differ" if unequal else "") if part)
+    return OutputError(
+        name=name,
+        largest_absolute=float(errors.max(initial=0)),
+        within_tolerance=not unequal,
+        difference=difference or None,
+    )
+
+
+def _compare_numbers(name: str, source: Array, result: Array, tolerance: Tolerance, kinds: str) -> OutputError:
+    finite = np.isfinite(source) & np.isfinite(result)
+    # NaN where there is NaN and the same infinity in the same place agree; anything else that is not finite does not.
+    unequal = int(np.count_nonzero(~finite & ~((source == result) | (np.isnan(source) & np.isnan(result)))))
+    expected = np.abs(source[finite])
+    errors = np.abs(result[finite] - source[finite])
+    absolute = max(tolerance.absolute, (tolerance.of_largest or 0.0) * float(expected.max(initial=0)))
+    beyond = int(np.count_nonzero(errors > absolute + tolerance.relative * expected))
+    # Beside a number that is itself within the absolute tolerance a relative error says nothing.
+    large = expected > absolute
+    told = (
+        kinds,
+        f"{unequal} of {source.size} are NaN or infinite in one of both" if unequal else "",
+        f"{beyond} of {source.size} are beyond the tolerance" if beyond else "",
+    )
+    return OutputError(
+        name=name,
+        largest_absolute=float(errors.max(initial=0)),
+        largest_relative=float((errors[large] / expected[large]).max(initial=0)),
+        within_tolerance=not unequal and not beyond,
+        difference="; ".join(part for part in told if part) or None,
+    )
+
+
+def _widened(array: Array) -> Array:
+    """Return numbers in double precision, so that the comparison itself rounds nothing away."""
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+
+def _is_text(array: Array) -> bool:
+    return array.dtype.kind in "SU"
+
+
+def _sizes(array: Array) -> str:
+    return "x".join(map(str, array.shape)) or "of a scalar"
+
+
+def _equal(name: str) -> OutputError:
+    return OutputError(name=name, within_tolerance=True)
+
+
+def _different(name: str, difference: str) -> OutputError:
+    return OutputError(name=name, within_tolerance=False, difference=difference)
