@@ -149,8 +149,8 @@ def _bench_keras(work: Path) -> None:
     from klever.steps.environments import environment, find_interpreter
     from klever.steps.environments.create import create
 
-    create(environment("convert-keras"))
-    python = str(find_interpreter(environment("convert-keras")))
+    create(environment("convert-tensorflow"))
+    python = str(find_interpreter(environment("convert-tensorflow")))
     path = next((ROOT / "tests/models/H5/sequential_keras3/model").glob("*.h5"))
     output = work / "converted"
     ours = measure(

@@ -248,16 +248,16 @@ def _watched(report: Progress) -> Watch:
 
 
 def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
-    """See that the converters' environments are there, and with ``create`` those of the proof; make them or raise."""
+    """See that every environment that the work cannot do without is there; with ``create`` make them, else raise."""
     wanted = [each.environment for each in job.plan.path if each.environment]
+    proven = needed_environments(job.plan.source, job.plan.target) if job.demands.level is not Level.NONE else ()
+    if create or (job.demands.level is Level.COMPARED and not job.demands.unsafe_publish_unverified):
+        wanted += proven
     for identifier in dict.fromkeys(wanted):
         if create:
             create_environment(environment(identifier), report)
         else:
             find_interpreter(environment(identifier))
-    if create and job.demands.level is not Level.NONE:
-        for identifier in needed_environments(job.plan.source, job.plan.target):
-            create_environment(environment(identifier), report)
 
 
 def _check(certificate: Certificate, demands: Demands) -> None:

@@ -5,9 +5,10 @@ A test that needs one is marked with its id and then uses `klever.steps.environm
     @pytest.mark.environment("prove-mxnet")
     def test_mxnet_computes_what_the_corpus_says() -> None: ...
 
-Without ``KLEVER_TEST_ENVIRONMENTS`` in the variables such a test is skipped: an environment is a download of up to a
-gigabyte. With it (``.ci/run`` sets it) the environment is made the first time, by one process while the others wait, in
-``KLEVER_ENVIRONMENTS`` or else in ``~/.cache/klever-test-environments``, and a failure to make it fails the test.
+Without ``KLEVER_TEST_ENVIRONMENTS`` in the variables such a test is skipped, unless the interpreter that runs the tests
+serves the environment: one is a download of up to a gigabyte. With it (``.ci/run`` sets it) the environment is made the
+first time, by one process while the others wait, in ``KLEVER_ENVIRONMENTS`` or else in
+``~/.cache/klever-test-environments``, and a failure to make it fails the test.
 """
 
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from klever.steps.environments.create import create
-from klever.steps.environments.locate import ENVIRONMENTS_VARIABLE
+from klever.steps.environments.locate import ENVIRONMENTS_VARIABLE, serves
 from klever.steps.environments.table import environment
 
 ASKED_VARIABLE = "KLEVER_TEST_ENVIRONMENTS"
@@ -30,8 +31,9 @@ def environments_of_the_test(request: pytest.FixtureRequest) -> Iterator[None]:
     if not wanted:
         yield
         return
-    if not os.environ.get(ASKED_VARIABLE):
-        pytest.skip(f"needs the environment {', '.join(wanted)}; set {ASKED_VARIABLE}=1 to have it made")
+    missing = [name for name in wanted if not serves(environment(name))]
+    if missing and not os.environ.get(ASKED_VARIABLE):
+        pytest.skip(f"needs the environment {', '.join(missing)}; set {ASKED_VARIABLE}=1 to have it made")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "klever-test-environments"
     with pytest.MonkeyPatch.context() as patch:
         if not os.environ.get(ENVIRONMENTS_VARIABLE):

@@ -119,7 +119,7 @@ def test_a_savedmodel_from_keras_computes_the_same(package: Path, tmp_path: Path
         "inputs": str(tmp_path / "inputs.npz"),
         "outputs": str(outputs),
     }
-    run("convert-keras", "run_tensorflow", request)
+    run("convert-tensorflow", "run_tensorflow", request)
     absolute, relative = RECURRENT if is_recurrent(package) else TOLERANCE
     with np.load(outputs) as results:
         for name, value in by_name_or_place(signature["outputs"], arrays(package, "outputs")).items():

@@ -1,6 +1,6 @@
 """Write a graph of TensorFlow as ONNX with tf2onnx: a SavedModel's signature, a frozen graph, or a Keras model.
 
-    {"source": "savedmodel", "directory": ..., "tags": [...], "init": node or None, ...} or
+    {"source": "savedmodel", "path": "saved_model.pb", "tags": [...], ...} or
     {"source": "graphdef", "path": ..., ...} or
     {"source": "keras", "model": the request of export_keras, ...}, each with
     {"inputs": {name: {"tensor": "x:0", "shape": [...] or None}}, "outputs": {name: {"tensor": "y:0"}},
@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import tensorflow as tf
+from savedmodels import directory_of
 
 #: A protobuf ends at 2 GB; what the graph itself takes and its copies in between leave less for constants, in bytes.
 LARGE_BYTES = 1 << 30
@@ -29,7 +30,11 @@ _INPUT, _OUTPUT = "klever_input_", "klever_output_"
 
 
 class Refusal(Exception):
-    """The input cannot be converted, for a reason that is one sentence."""
+    """The input cannot be converted, for a reason that is one sentence; ``operators`` maps those that lack to nodes."""
+
+    def __init__(self, cause, operators=None):
+        super().__init__(cause)
+        self.operators = operators
 
 
 def run(request, progress):
@@ -37,7 +42,8 @@ def run(request, progress):
     try:
         return _run(request, progress)
     except Refusal as refusal:
-        return {"refused": str(refusal)}
+        reply = {"refused": str(refusal)}
+        return reply if refusal.operators is None else {**reply, "operators": refusal.operators}
 
 
 def _run(request, progress):
@@ -49,9 +55,10 @@ def _run(request, progress):
     progress(0.5, "converting operators")
     model, storage = _convert(graph, inputs, outputs, tables, request)
     progress(0.8, "checking the result")
+    _check_operators(model)
     _raise_opset(model, request["opset"])
     _write(model, storage, request["output"])
-    return {"notes": notes, "nodes": len(model.graph.node)}
+    return {"notes": notes, "ranges": _ranges(model.graph)}
 
 
 # Where the graph comes from.
@@ -63,7 +70,7 @@ def _from_saved_model(request, progress):
 
     names = [item["tensor"] for item in request["outputs"].values()]
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        tf.compat.v1.saved_model.loader.load(session, request["tags"], request["directory"])
+        tf.compat.v1.saved_model.loader.load(session, request["tags"], directory_of(request["path"]))
         progress(0.2, "freezing the variables")
         whole = session.graph.as_graph_def(add_shapes=True)
         for node in whole.node:
@@ -363,6 +370,19 @@ def _convert(graph, inputs, outputs, tables, request):
     return model, storage
 
 
+def _check_operators(model):
+    """Refuse what tf2onnx left as it was: operators that no standard domain of ONNX has."""
+    import onnx
+
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    foreign = {}
+    for node in _nodes(model.graph):
+        if not onnx.defs.has(node.op_type, versions.get(node.domain, 1), node.domain):
+            foreign.setdefault(node.op_type, []).append(node.name)
+    if foreign:
+        raise Refusal(f"no conversion to ONNX exists for {', '.join(sorted(foreign))}", foreign)
+
+
 def _raise_opset(model, opset):
     """Declare a later opset than the one that was written, which changes nothing for most operators."""
     changed = {node.op_type for node in _nodes(model.graph) if _CHANGED.get(node.op_type, opset + 1) <= opset}
@@ -381,6 +401,25 @@ def _nodes(graph):
         for attribute in node.attribute:
             for inner in [attribute.g, *attribute.graphs] if attribute.type in (5, 10) else ():
                 yield from _nodes(inner)
+
+
+#: Operators that hand on rows' numbers as they are.
+_PASSING = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+
+
+def _ranges(graph):
+    """Return, for inputs that are rows' numbers of a table of weights, how many rows the smallest such table has."""
+    rows = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
+    origins = {value.name: value.name for value in graph.input}
+    ranges = {}
+    for node in graph.node:
+        if node.op_type in _PASSING and node.input[0] in origins:
+            origins[node.output[0]] = origins[node.input[0]]
+        by_rows = node.op_type == "Gather" and not any(item.name == "axis" and item.i for item in node.attribute)
+        if by_rows and node.input[0] in rows and node.input[1] in origins:
+            name = origins[node.input[1]]
+            ranges[name] = [0, min(rows[node.input[0]], ranges.get(name, [0, rows[node.input[0]]])[1])]
+    return ranges
 
 
 def _forget_shapes(graph):

@@ -16,7 +16,7 @@ from klever.steps.model.certificate import Level, Runtime
 from klever.steps.oci.staging import scratch_directory
 from klever.steps.proof.interface import Evidence, Subject
 from klever.steps.proof.requests import build_request
-from klever.steps.proof.runners import ONNX, RUNNERS, Runner
+from klever.steps.proof.runners import ONNX, Runner, runner_of
 
 if TYPE_CHECKING:
     from klever.steps.proof.arrays import Array
@@ -94,7 +94,7 @@ def _run_source(source: Subject, pairs: "Sequence[Pair]", report: Progress) -> _
     signature = source.model.signature
     given = values_for(signature.inputs or (), [pair.source for pair in pairs], pairs)
     with scratch_directory("klever-prove") as scratch:
-        ran = _run(source, _runner(source.format), given, scratch, report)
+        ran = _run(source, runner_of(source), given, scratch, report)
     # A program may tell more than the signature has: the blobs that a network keeps for its training.
     named = [tensor.name for tensor in signature.outputs or () if tensor.name in ran.outputs]
     return ran._replace(outputs={name: ran.outputs[name] for name in named}) if named else ran
@@ -104,7 +104,7 @@ def _run_result(result: Subject, pairs: "Sequence[Pair]", report: Progress) -> _
     from klever.steps.proof.inputs import values_for
 
     given = values_for(result.model.signature.inputs or (), [pair.result for pair in pairs], pairs)
-    runner = _runner(result.format)
+    runner = runner_of(result)
     with scratch_directory("klever-prove") as scratch:
         if result.format == "NetDef" and not is_available(environment(runner.environment)):
             from klever.steps.proof.netdef import NOTE, as_onnx
@@ -128,12 +128,6 @@ def _run(subject: Subject, runner: Runner, given: "dict[str, Array]", scratch: P
     runtime = Runtime(name=str(reply.get("runtime", runner.program)), version=str(reply.get("version", "")))
     names = [name for name in reply.get("outputs") or outputs if name in outputs]
     return _Ran(runtime, {name: outputs[name] for name in names})
-
-
-def _runner(format_id: str) -> Runner:
-    if format_id not in RUNNERS:
-        raise EnvironmentMissingError(f"nothing runs {format_id} models here")
-    return RUNNERS[format_id]
 
 
 def _note(what: str, error: KleverError) -> str:

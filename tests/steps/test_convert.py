@@ -13,9 +13,9 @@ from klever.steps.convert import compare_signatures, convert
 from klever.steps.converters.interface import Options
 from klever.steps.errors import (
     AlreadyExistsError,
+    EnvironmentMissingError,
     MetadataError,
     NoPathError,
-    UnprovenError,
     UnsupportedOperatorsError,
 )
 from klever.steps.model.certificate import Certificate, Level, OutputError, Party
@@ -188,9 +188,9 @@ def test_a_level_that_cannot_be_reached_leaves_nothing(
     package: Path, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KLEVER_ENVIRONMENTS", str(tmp_path / "none"))
-    with pytest.raises(UnprovenError, match="compared") as unproven:
+    with pytest.raises(EnvironmentMissingError) as missing:
         convert(package, "ONNX", tmp_path / "result", stores, demands=Demands(level=Level.COMPARED))
-    assert "klever environments create prove-mxnet" in str(unproven.value) + unproven.value.next_step
+    assert missing.value.next_step == "run klever environments create prove-mxnet"
     assert not (tmp_path / "result").exists()
     made = convert(
         package,

@@ -130,8 +130,12 @@ class Site:
         """Reshape by Caffe2's rule: 0 copies the size at the same place, one -1 takes the rest."""
         return self.add("Reshape", source, out=(out, self.name("old_shape")), shape=tuple(shape))
 
-    def constant(self, values: float | Sequence[float], shape: Sequence[int] = (1,), role: str = "constant") -> str:
-        """Fill a blob with a number everywhere, or with few numbers."""
+    def constant(self, values: float | Sequence[float], shape: Sequence[int] = (), role: str = "constant") -> str:
+        """Fill a blob with a number everywhere, or with few numbers.
+
+        A number alone is a scalar: it leaves the rank of what it meets, and no reader takes it for one of the stand-ins
+        of shape (1,) that exporters fill for inputs.
+        """
         if isinstance(values, int | float):
             return self._fill(role, Fill(tuple(shape), constant=float(values)))
         numbers = tuple(values)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from klever.steps.converters.interface import Question, Uncovered
-from klever.steps.converters.netdef_to_onnx.call import Bound, Call, RefusedError, Result, ShapeNeededError
+from klever.steps.converters.netdef_to_onnx.call import Bound, Call, Quantum, RefusedError, Result, ShapeNeededError
 from klever.steps.converters.netdef_to_onnx.fillers import FILLERS, Filled, describe
 from klever.steps.converters.netdef_to_onnx.rules import RULES
 from klever.steps.converters.netdef_to_onnx.sketch import Graph
@@ -133,6 +133,8 @@ class Translation:
 
     def _filled(self, call: Call, source: Source | None) -> Result:
         filled = describe(call.operator, source)
+        if call.operator.type.startswith("Int8"):
+            call.quanta[0] = Quantum(call.number("Y_scale", 1.0), call.integer("Y_zero_point"))
         return [self.fill(name, filled) for name in call.operator.outputs]
 
     def body(self, name: str) -> "Translation":

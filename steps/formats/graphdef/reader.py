@@ -36,7 +36,7 @@ _NO_OUTPUTS: Final = frozenset(
 
 
 @dataclass
-class _Contents:
+class Contents:
     """A GraphDef's parts."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -50,14 +50,7 @@ def read_model(files: ModelFiles, path: str, author: Signature | None) -> Readin
     ``author`` tells the shapes of placeholders of unknown rank, for what follows from them. Raises
     `MalformedModelError` and `LimitExceededError`.
     """
-    if is_text(files.head(path)):
-        raise MalformedModelError(f"{path} is a graph in text form", next_step="save it in binary form")
-    contents = _Contents()
-    with opened(files, path) as source:
-        for number, value in Message.of(source):
-            _take(contents, number, value)
-    if not contents.nodes:
-        raise MalformedModelError(f"{path} holds no graph: it has no nodes")
+    contents = read_contents(files, path)
     notes: list[str] = []
     graph = Graph(contents.nodes, contents.functions, producer=contents.producer)
     inputs = [_tensor(name, graph.infer(name)) for name in _inputs(contents.nodes)]
@@ -77,7 +70,20 @@ def read_model(files: ModelFiles, path: str, author: Signature | None) -> Readin
     )
 
 
-def _take(contents: _Contents, number: int, value: int | Part) -> None:
+def read_contents(files: ModelFiles, path: str) -> Contents:
+    """Read nodes and functions; raises `MalformedModelError` and `LimitExceededError`."""
+    if is_text(files.head(path)):
+        raise MalformedModelError(f"{path} is a graph in text form", next_step="save it in binary form")
+    contents = Contents()
+    with opened(files, path) as source:
+        for number, value in Message.of(source):
+            _take(contents, number, value)
+    if not contents.nodes:
+        raise MalformedModelError(f"{path} holds no graph: it has no nodes")
+    return contents
+
+
+def _take(contents: Contents, number: int, value: int | Part) -> None:
     """Take one field of a GraphDef: nodes (1), library (2), versions (4)."""
     if isinstance(value, int):
         return
@@ -117,7 +123,7 @@ def _inputs(nodes: Mapping[str, Node]) -> Iterable[str]:
     return (name for name, node in nodes.items() if node.op in _INPUTS)
 
 
-def _outputs(contents: _Contents, notes: list[str]) -> list[str]:
+def _outputs(contents: Contents, notes: list[str]) -> list[str]:
     """Return the nodes that no other reads."""
     silent = {name for name, node in contents.nodes.items() if _is_silent(contents, node)}
     read: set[str] = set()
@@ -137,14 +143,14 @@ def _outputs(contents: _Contents, notes: list[str]) -> list[str]:
     return names
 
 
-def _is_silent(contents: _Contents, node: Node) -> bool:
+def _is_silent(contents: Contents, node: Node) -> bool:
     """Tell whether a node yields no tensor; only calls of functions need a closer look."""
     return node.op in WITHOUT_OUTPUTS or (
         (node.op in contents.functions or node.op in _CALLS) and _yields(contents, node) == 0
     )
 
 
-def _yields(contents: _Contents, node: Node) -> int:
+def _yields(contents: Contents, node: Node) -> int:
     """Return how many tensors a node yields; one, for an operator that nobody here knows."""
     if node.op in contents.functions:
         return len(contents.functions[node.op].results)
@@ -152,7 +158,7 @@ def _yields(contents: _Contents, node: Node) -> int:
     return 1 if outputs is None else len(outputs)
 
 
-def _notes(contents: _Contents, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> Iterable[str]:
+def _notes(contents: Contents, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> Iterable[str]:
     if not inputs:
         yield "the graph has no placeholder, so no input"
     if not outputs:
@@ -168,7 +174,7 @@ def _notes(contents: _Contents, inputs: Iterable[Tensor], outputs: Iterable[Tens
         yield f"operators that are not known here, so neither are their results: {', '.join(unknown[:16])}"
 
 
-def _facts(contents: _Contents) -> dict[str, Any]:
+def _facts(contents: Contents) -> dict[str, Any]:
     inside = Counter(node.op for function in contents.functions.values() for node in function.nodes)
     facts = {"producerVersion": contents.producer, "functionOperators": dict(sorted(inside.items()))}
     return {name: fact for name, fact in facts.items() if fact}

@@ -60,7 +60,7 @@ def infer_values(operators: Iterable[Operator], given: Mapping[str, Value]) -> I
                 notes.append(f"operator {operator.type} for {', '.join(operator.outputs[:3])}: {error}")
         for index, name in enumerate(operator.outputs):
             value = outputs[index] if index < len(outputs) else UNKNOWN_VALUE
-            blobs[name] = value._replace(dtype="uint8") if integral else value
+            blobs[name] = value._replace(dtype="uint8") if integral and index == 0 else value
     return Inference(blobs, tuple(notes))
 
 

@@ -34,11 +34,12 @@ MAX_NODES: Final = 300_000
 class MetaGraph:
     """One MetaGraphDef."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, whole: bool = False) -> None:
+        self._whole = whole
         self.tags: list[str] = []
         self.version = ""
         self.nodes: list[Node] = []
-        #: Functions, with those of their nodes that call others or reach out of the graph.
+        #: Functions, with those of their nodes that call others or reach out of the graph; all nodes if ``whole``.
         self.functions: dict[str, Function] = {}
         #: How often each operator occurs in functions.
         self.operators: Counter[str] = Counter()
@@ -46,9 +47,9 @@ class MetaGraph:
         self.notes: list[str] = []
 
     @classmethod
-    def read(cls, part: Part) -> "MetaGraph":
-        """Read a MetaGraphDef."""
-        graph = cls()
+    def read(cls, part: Part, *, whole: bool = False) -> "MetaGraph":
+        """Read a MetaGraphDef; of functions it keeps all nodes if ``whole``, else those that may matter to a reader."""
+        graph = cls(whole=whole)
         for number, value in fields(part):
             if isinstance(value, int):
                 continue
@@ -81,7 +82,7 @@ class MetaGraph:
                         total += len(function.nodes) + 1
                         self.operators.update(node.op for node in function.nodes)
                         # Of hundreds of functions only what may matter is kept in memory.
-                        kept = tuple(node for node in function.nodes if is_relevant(node))
+                        kept = tuple(node for node in function.nodes if self._whole or is_relevant(node))
                         self.functions[function.name] = function._replace(nodes=kept)
             if total > MAX_NODES:
                 raise LimitExceededError(f"the graph holds more than {MAX_NODES} nodes")
@@ -156,19 +157,12 @@ def read_model(files: ModelFiles, path: str) -> Reading:
     Raises `MalformedModelError`, `LimitExceededError`, and `MissingFilesError` where the graph has variables and
     no checkpoint lies beside it.
     """
-    if posixpath.basename(path) == TEXT_NAME:
-        raise MalformedModelError(f"{path} is a SavedModel in text form", next_step=f"save it as {NAME}")
-    with opened(files, path) as source:
-        graphs = [
-            MetaGraph.read(value) for number, value in Message.of(source) if number == 2 and not isinstance(value, int)
-        ]
-    if not graphs:
-        raise MalformedModelError(f"{path} holds no MetaGraph")
-    graph = next((graph for graph in graphs if SERVE in graph.tags), graphs[0])
+    graphs = _read_graphs(files, path)
+    graph = _served(graphs)
     notes = _graph_notes(files, path, graphs, graph)
     _check_variables(files, path, graph)
     names = [name for name in sorted(graph.signatures) if name not in INTERNAL]
-    chosen = DEFAULT if DEFAULT in names else next(iter(names), None)
+    chosen = served_signature(graph)
     if chosen is None:
         notes.append("the model declares no signature to be served")
     elif chosen != DEFAULT:
@@ -187,6 +181,37 @@ def read_model(files: ModelFiles, path: str) -> Reading:
         notes=tuple(dict.fromkeys(notes)),
         facts=_facts(graph, chosen),
     )
+
+
+def read_served(files: ModelFiles, path: str) -> MetaGraph:
+    """Read the MetaGraph that `read_model` takes, with all nodes of its functions; raises as that."""
+    graph = _served(_read_graphs(files, path, whole=True))
+    _check_variables(files, path, graph)
+    return graph
+
+
+def served_signature(graph: MetaGraph) -> str | None:
+    """Return the name of the signature that stands for the model, None where it declares none."""
+    names = [name for name in sorted(graph.signatures) if name not in INTERNAL]
+    return DEFAULT if DEFAULT in names else next(iter(names), None)
+
+
+def _read_graphs(files: ModelFiles, path: str, *, whole: bool = False) -> list[MetaGraph]:
+    if posixpath.basename(path) == TEXT_NAME:
+        raise MalformedModelError(f"{path} is a SavedModel in text form", next_step=f"save it as {NAME}")
+    with opened(files, path) as source:
+        graphs = [
+            MetaGraph.read(value, whole=whole)
+            for number, value in Message.of(source)
+            if number == 2 and not isinstance(value, int)
+        ]
+    if not graphs:
+        raise MalformedModelError(f"{path} holds no MetaGraph")
+    return graphs
+
+
+def _served(graphs: list[MetaGraph]) -> MetaGraph:
+    return next((graph for graph in graphs if SERVE in graph.tags), graphs[0])
 
 
 def _graph_notes(files: ModelFiles, path: str, graphs: list[MetaGraph], graph: MetaGraph) -> list[str]:

@@ -71,6 +71,25 @@ def slow_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return begun
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with pip, to copy instead of making."""
+    directory = tmp_path_factory.mktemp("prepared") / "environment"
+    subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
+    return directory
+
+
+@pytest.fixture
+def quick_python(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python that makes virtual environments in no time."""
+    script = tmp_path / "python"
+    copy = f'for last; do :; done; exec cp -r "{prepared}" "$last"'
+    script.write_text(f'#!/bin/sh\ncase "$*" in *"-m venv"*) {copy};; esac\nexec "{sys.executable}" "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv(variable_of(*THIS), str(script))
+
+
+@pytest.mark.usefixtures("quick_python")
 def test_what_is_pinned_is_installed_from_where_pip_is_configured(wheel: Path) -> None:
     told: list[tuple[float, str]] = []
     python = create(TINY, lambda done, doing: told.append((done, doing)))
@@ -91,6 +110,7 @@ def test_a_second_request_finds_the_environment_and_makes_nothing() -> None:
     assert made_with(directory_of(BARE)).startswith("{}.{}.".format(*THIS))
 
 
+@pytest.mark.usefixtures("quick_python")
 def test_what_the_index_does_not_have_is_a_lasting_failure_that_leaves_nothing(folder: Path) -> None:
     with pytest.raises(CreationFailedError, match=r"tiny==1\.2") as caught:
         create(TINY)
@@ -99,6 +119,7 @@ def test_what_the_index_does_not_have_is_a_lasting_failure_that_leaves_nothing(f
     assert not is_available(TINY)
 
 
+@pytest.mark.usefixtures("quick_python")
 def test_an_index_that_cannot_be_reached_is_a_passing_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")

@@ -12,10 +12,12 @@ from klever.steps.converters.interface import SourceModel
 from klever.steps.environments import environment, is_available
 from klever.steps.errors import StorageError
 from klever.steps.extract import extract
+from klever.steps.files import MemoryFiles
+from klever.steps.formats.interface import Claim, Evidence
 from klever.steps.model.certificate import Level
 from klever.steps.model.signature import Signature, Tensor
 from klever.steps.proof import Subject, needed_environments, prove
-from klever.steps.proof.runners import RUNNERS
+from klever.steps.proof.runners import RUNNERS, Runner
 from klever.steps.recognise import recognise
 
 pytestmark = pytest.mark.skipif(
@@ -162,14 +164,21 @@ def test_inputs_of_every_type_reach_onnxruntime(models: Path, shared: Path, name
 
 
 def test_a_comparison_names_the_environments_that_it_needs() -> None:
-    assert needed_environments("MXNetParams", "ONNX") == ("prove-mxnet", "prove-onnx")
-    assert needed_environments("CaffeModel", "NetDef") == ("prove-caffe", "prove-onnx")
-    assert needed_environments("PMML", "ONNX") == ("prove-onnx",)
+    def needed(source: str, target: str, content: bytes = b"") -> tuple[str, ...]:
+        model = SourceModel(MemoryFiles({"m": content}), Claim(Evidence.CONTENT, ("m",)), Signature())
+        return needed_environments(Subject(source, model), target)
+
+    assert needed("MXNetParams", "ONNX") == ("prove-mxnet", "prove-onnx")
+    assert needed("CaffeModel", "NetDef") == ("prove-caffe", "prove-onnx")
+    assert needed("PMML", "ONNX") == ("prove-onnx",)
+    assert needed("XGBoost", "ONNX", b' {"learner"') == ("prove-xgboost", "prove-onnx")
+    assert needed("XGBoost", "ONNX", b"binf\0\0") == ("prove-xgboost-binary", "prove-onnx")
 
 
 def test_every_runner_is_a_program_in_an_environment_of_the_table() -> None:
     from klever.steps.environments.process import PROGRAMS
 
     for runner in RUNNERS.values():
-        environment(runner.environment)
-        assert (PROGRAMS / f"{runner.program}.py").is_file()
+        if isinstance(runner, Runner):
+            environment(runner.environment)
+            assert (PROGRAMS / f"{runner.program}.py").is_file()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from math import prod
 from typing import Final
 
+from klever.steps.converters.caffemodel_to_netdef.layers.activations import affine
 from klever.steps.converters.caffemodel_to_netdef.site import Site, UncoveredError
 from klever.steps.errors import MalformedModelError
 from klever.steps.writers.netdef import FLOAT
@@ -59,10 +60,10 @@ def _reduction(site: Site) -> None:
     if operation in ("ASUM", "SUMSQ"):
         source = site.add("Abs" if operation == "ASUM" else "Sqr", source)
     kind = "ReduceMean" if operation == "MEAN" else "ReduceSum"
-    if coefficient != 1:
-        # Before the axes go: a factor would give a scalar an axis again.
-        source = site.add("Mul", source, site.constant(coefficient, role="coeff"))
-    site.add(kind, source, out=site.top, axes=axes, keepdims=0)
+    if coefficient == 1:
+        site.add(kind, source, out=site.top, axes=axes, keepdims=0)
+    else:
+        affine(site, site.add(kind, source, axes=axes, keepdims=0), coefficient, 0.0, site.top)
 
 
 def _arg_max(site: Site) -> None:

@@ -121,15 +121,14 @@ def _fits(window: _Window, ends: tuple[int, ...]) -> bool:
 def _pool_maxima(step: _Step, data: str, window: _Window) -> str:
     if _is_first_version(step.call) and any(window.pads):
         # The first version compares with its padding, which is zero.
-        data = step.call.emit("Max", [_padded(step.call, data, window.pads, window.pads), _lowest(step.call)])
+        data = _apart(step.call, _padded(step.call, data, window.pads, window.pads))
         if _fits(window, window.overhang):
             return step.finish("MaxPool", [data], **window.attributes(padded=True))
         window = replace(window, pads=(0,) * len(window.pads))
     if _fits(window, window.ends):
         return step.finish("MaxPool", [data], **window.attributes())
-    # The maximum keeps runtimes from making the padding one of the pooling again.
     wide = _padded(step.call, data, window.pads, window.ends, _LOWEST)
-    return step.finish("MaxPool", [step.call.emit("Max", [wide, _lowest(step.call)])], **_bare(window))
+    return step.finish("MaxPool", [_apart(step.call, wide)], **_bare(window))
 
 
 def _is_first_version(call: Call) -> bool:
@@ -140,8 +139,9 @@ def _is_first_version(call: Call) -> bool:
 _LOWEST: Final = -3.4028234663852886e38
 
 
-def _lowest(call: Call) -> str:
-    return call.constant(_LOWEST if call.dtype() != "float16" else -65504.0)
+def _apart(call: Call, data: str) -> str:
+    """Keep runtimes from making padding one of the pooling that follows, where they refuse so much of it."""
+    return call.emit("Max", [data, call.constant(_LOWEST if call.dtype() != "float16" else -65504.0)])
 
 
 def _bare(window: _Window) -> dict[str, Any]:
@@ -193,13 +193,12 @@ def _total(call: Call, data: str, window: _Window) -> str:
     size = call.constant(float(prod(window.kernel)))
     if _fits(window, window.ends):
         return call.emit("Mul", [call.emit("AveragePool", [data], count_include_pad=1, **window.attributes()), size])
-    # The factor in between keeps runtimes from making the padding one of the pooling, which they refuse then.
-    wide = call.emit("Mul", [_padded(call, data, window.pads, window.ends), size])
-    return call.emit("AveragePool", [wide], **_bare(window))
+    mean = call.emit("AveragePool", [_apart(call, _padded(call, data, window.pads, window.ends))], **_bare(window))
+    return call.emit("Mul", [mean, size])
 
 
 def _counts(call: Call, window: _Window, *, including: bool) -> str:
-    """Return what MXNet divides by, for each place: zero or less where a window lies outside of the input."""
+    """Return what MXNet divides by, for each place: nonsense where a window lies outside of the input, but never zero."""
     sizes = window.sizes
     shape = tuple(
         (size + pad + end - kernel) // stride + 1
@@ -219,7 +218,7 @@ def _counts(call: Call, window: _Window, *, including: bool) -> str:
             ends = np.minimum(begins + kernel, size + pad)
             lengths = ends - begins if including else np.minimum(ends, size) - np.maximum(begins, 0)
             counts = counts[..., None] * lengths.astype(call.dtype())
-        return np.asarray(counts, call.dtype())
+        return np.where(counts == 0, 1, counts).astype(call.dtype())
 
     return call.computed(counted, call.dtype(), shape, "counts")
 
