@@ -250,7 +250,11 @@ def _watched(report: Progress) -> Watch:
 def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
     """See that every environment that the work cannot do without is there; with ``create`` make them, else raise."""
     wanted = [each.environment for each in job.plan.path if each.environment]
-    proven = needed_environments(job.plan.source, job.plan.target) if job.demands.level is not Level.NONE else ()
+    proven = (
+        needed_environments(Subject(job.plan.source, job.plan.model), job.plan.target)
+        if job.demands.level is not Level.NONE
+        else ()
+    )
     if create or (job.demands.level is Level.COMPARED and not job.demands.unsafe_publish_unverified):
         wanted += proven
     for identifier in dict.fromkeys(wanted):

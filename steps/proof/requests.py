@@ -20,6 +20,10 @@ def build_request(subject: Subject, scratch: Path) -> dict[str, Any]:
         from klever.steps.proof.caffe import deployed
 
         request |= deployed(subject.model, scratch)
+    elif subject.format in ("H5", "Keras", "SavedModel"):
+        from klever.steps.proof.tensorflow import described
+
+        request |= described(subject.model, subject.format)
     return request
 
 
