@@ -249,7 +249,7 @@ def _watched(report: Progress) -> Watch:
 
 def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
     """See that every environment that the work cannot do without is there; with ``create`` make them, else raise."""
-    wanted = [each.environment for each in job.plan.path if each.environment]
+    wanted = [each for each in job.plan.environments if each]
     proven = (
         needed_environments(Subject(job.plan.source, job.plan.model), job.plan.target)
         if job.demands.level is not Level.NONE

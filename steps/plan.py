@@ -39,6 +39,12 @@ class Plan:
         """Whether nothing is uncovered and nothing has to be asked; environments can be made."""
         return not self.survey.uncovered and not self.survey.questions
 
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """Each converter's environment, empty where it needs none; the first one's may depend on the file."""
+        first, *others = self.path
+        return (self.survey.environment or first.environment, *(converter.environment for converter in others))
+
     def check(self) -> None:
         """Raise `UnsupportedOperatorsError` or `UnansweredError` with all that is in the way."""
         check_survey(self.survey, self.path[0])
@@ -59,7 +65,7 @@ class Plan:
         }
 
     def _steps(self) -> Iterator[dict[str, Any]]:
-        for converter in self.path:
+        for position, converter in enumerate(self.path):
             step: dict[str, Any] = {
                 "converter": converter_id(converter),
                 "version": converter.version,
@@ -67,9 +73,9 @@ class Plan:
                 "target": converter.target,
                 "exactness": converter.exactness.name.lower(),
             }
-            if converter.environment:
-                step["environment"] = converter.environment
-                step["environmentReady"] = is_available(environment(converter.environment))
+            if needed := self.environments[position]:
+                step["environment"] = needed
+                step["environmentReady"] = is_available(environment(needed))
             yield step
 
 

@@ -1,6 +1,6 @@
 """Uses of MXNet's operators as `oracles/mxnet_operators.py` recorded them, as models to convert.
 
-    python tests/mxnet_records.py RECORDS.json.xz     # converts and compares every record of a file, in bulk
+python tests/mxnet_records.py RECORDS.json.xz     # converts and compares every record of a file, in bulk
 """
 
 import base64
@@ -62,8 +62,13 @@ def params_file(arrays: Arrays) -> bytes:
     return b"".join(parts)
 
 
-def source_model(folder: Path, symbol: Mapping[str, Any], params: Arrays, inputs: Arrays | None = None) -> SourceModel:
-    """Write a model's two files, and read its signature; the shapes and types of ``inputs`` are the author's."""
+def source_model(
+    folder: Path, symbol: Mapping[str, Any], params: Arrays, inputs: Arrays | None = None, *, open_sizes: bool = False
+) -> SourceModel:
+    """Write a model's two files, and read its signature; the shapes and types of ``inputs`` are the author's.
+
+    With ``open_sizes`` the author states nothing but ranks.
+    """
     document = {"arg_nodes": [], **symbol}
     for node in document["nodes"]:
         node.setdefault("inputs", [])
@@ -73,11 +78,16 @@ def source_model(folder: Path, symbol: Mapping[str, Any], params: Arrays, inputs
     claim = FORMAT.claim(files)
     assert claim is not None
     author = Signature(
-        inputs=tuple(Tensor(name=name, dtype=each.dtype.name, shape=each.shape) for name, each in (inputs or {}).items())
+        inputs=tuple(
+            Tensor(name=name, dtype=each.dtype.name, shape=(-1,) * each.ndim if open_sizes else each.shape)
+            for name, each in (inputs or {}).items()
+        )
     )
     read = FORMAT.read(files, claim, author if inputs else None).signature
     stated = {tensor.name: tensor for tensor in author.inputs or ()}
-    return SourceModel(files, claim, read.model_copy(update={"inputs": tuple(stated.get(t.name, t) for t in read.inputs or ())}))
+    return SourceModel(
+        files, claim, read.model_copy(update={"inputs": tuple(stated.get(t.name, t) for t in read.inputs or ())})
+    )
 
 
 def run_onnx(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
@@ -86,15 +96,21 @@ def run_onnx(path: Path, inputs: Arrays) -> dict[str, NDArray[Any]]:
     onnxruntime.set_default_logger_severity(3)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_outputs()]
-    return dict(zip(names, session.run(names, {each.name: inputs[each.name] for each in session.get_inputs()}), strict=True))
+    return dict(
+        zip(names, session.run(names, {each.name: inputs[each.name] for each in session.get_inputs()}), strict=True)
+    )
 
 
-def converted(record: Mapping[str, Any], folder: Path, options: Options = Options()) -> Path:
+def converted(
+    record: Mapping[str, Any], folder: Path, options: Options | None = None, *, open_sizes: bool = False
+) -> Path:
     """Convert a record; returns the path of the result."""
     inputs = drawn(record["inputs"], record["seed"])
-    model = source_model(folder, record["symbol"], drawn(record["params"], record["seed"]), inputs)
+    model = source_model(
+        folder, record["symbol"], drawn(record["params"], record["seed"]), inputs, open_sizes=open_sizes
+    )
     (folder / "result").mkdir()
-    CONVERTER.convert(model, options, folder / "result")
+    CONVERTER.convert(model, options or Options(), folder / "result")
     return folder / "result" / "model.onnx"
 
 
@@ -117,14 +133,17 @@ def tolerance(record: Mapping[str, Any]) -> tuple[float, float]:
     return (2e-3, 2e-3) if half else (1e-5, 1e-4)
 
 
-def main(path: str) -> int:
+def main(path: str, *flags: str) -> int:
     failures = 0
     for record in read_records(Path(path)):
         with tempfile.TemporaryDirectory() as folder:
             try:
-                result = run_onnx(converted(record, Path(folder)), drawn(record["inputs"], record["seed"]))
+                result = run_onnx(
+                    converted(record, Path(folder), open_sizes="--open" in flags),
+                    drawn(record["inputs"], record["seed"]),
+                )
                 found = differences(result, outputs(record), *tolerance(record))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a bulk run reports all of them
                 found = [f"{type(error).__name__}: {error}"]
         if found:
             failures += 1
@@ -135,4 +154,4 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -41,8 +41,7 @@ class H5ToSavedModel(Converter):
         """Check configuration and weights, then let the model's own Keras export it."""
         source = open_model(model)
         check_keras(source)
-        with opened(model.files, model.claim.files[0]) as content:
-            check_weights(content)
+        check_weights_of(model)
         return export(source, options, directory, progress)
 
 
@@ -52,6 +51,12 @@ def open_model(model: SourceModel) -> KerasModel:
     with opened(model.files, name) as content:
         config, facts = read_configuration(content)
     return KerasModel(model.path(name), "h5", config, facts)
+
+
+def check_weights_of(model: SourceModel) -> None:
+    """Raise a `ModelError` where libhdf5 would be led to other files or absurd sizes."""
+    with opened(model.files, model.claim.files[0]) as content:
+        check_weights(content)
 
 
 CONVERTER = H5ToSavedModel()

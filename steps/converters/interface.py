@@ -77,6 +77,8 @@ class Survey:
     uncovered: tuple[Uncovered, ...] = ()
     questions: tuple[Question, ...] = ()
     notes: tuple[str, ...] = ()
+    #: The environment that this file needs, where that depends on the file; else it is `Converter.environment`.
+    environment: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,25 @@ What does not belong here: the containers, HDF5 and ZIP.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from klever.steps.converters.asked import as_lists, asked_shapes
 from klever.steps.converters.interface import Conversion, Options, Progress, Survey, Uncovered
+from klever.steps.converters.tensorflow_graphs import ENVIRONMENT, run_export
 from klever.steps.environments import run
 from klever.steps.errors import MalformedModelError, UnsafeModelError, UnsupportedOperatorsError
 from klever.steps.frameworks.keras import interpret
 from klever.steps.frameworks.keras.layer import Layer
 from klever.steps.frameworks.keras.ranges import by_name, embedded_ranges
-from klever.steps.frameworks.keras.release import framework_of
+from klever.steps.frameworks.keras.release import TF_KERAS, framework_of
+from klever.steps.frameworks.keras.translation import translate
 from klever.steps.frameworks.keras.vetting import Foreign, find_foreign
 from klever.steps.model.signature import Tensor
 
-#: The environment with TensorFlow, Keras 3 and tf_keras.
-ENVIRONMENT = "convert-tensorflow"
+
+__all__ = ["ENVIRONMENT", "KerasModel", "check_keras", "export", "export_onnx", "request_of", "survey_keras"]
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,19 @@ class KerasModel:
         """The package that loads it."""
         return framework_of(self.config, self.facts.get("keras_version"))
 
+    @cached_property
+    def loaded(self) -> Mapping[str, Any]:
+        """The configuration as that package takes it; archives are as new as the packages."""
+        if self.framework == TF_KERAS and self.container == "h5":
+            return translate(self.config, self.facts.get("keras_version"))
+        return self.config
+
 
 def survey_keras(source: KerasModel, options: Options) -> Survey:
-    """List the layers that hold code or are not Keras's own, by class."""
-    foreign = find_foreign(source.config, source.framework)
-    notes = []
-    if options.dtype is not None:
-        notes.append(f"a SavedModel keeps the precision of its source; {options.dtype} is for ONNX")
-    return Survey(uncovered=_uncovered(foreign), notes=tuple(notes))
+    """List the layers that hold code or are not Keras's own, by class; raises as `asked_shapes`."""
+    asked_shapes(interpret(source.config).signature.inputs or (), options)
+    foreign = find_foreign(source.loaded, source.framework)
+    return Survey(uncovered=_uncovered(foreign))
 
 
 def _uncovered(foreign: list[Foreign]) -> tuple[Uncovered, ...]:
@@ -58,7 +66,7 @@ def _uncovered(foreign: list[Foreign]) -> tuple[Uncovered, ...]:
 
 def check_keras(source: KerasModel) -> None:
     """Raise `UnsafeModelError` where a layer holds code, `UnsupportedOperatorsError` where one is not Keras's own."""
-    foreign = find_foreign(source.config, source.framework)
+    foreign = find_foreign(source.loaded, source.framework)
     if not foreign:
         return
     told = "; ".join(
@@ -90,7 +98,7 @@ def request_of(source: KerasModel, options: Options) -> dict[str, Any]:
         "framework": source.framework,
         "path": str(source.path.absolute()),
         "container": source.container,
-        "config": source.config,
+        "config": source.loaded,
         "inputs": _names(inputs),
         "outputs": _names(outputs),
         "shapes": as_lists(asked_shapes(inputs, options)),
@@ -117,3 +125,11 @@ def export(source: KerasModel, options: Options, directory: Path, progress: Prog
     request = request_of(source, options)
     run(ENVIRONMENT, "export_keras", {**request, "directory": str(directory.absolute())}, progress)
     return Conversion(ranges=ranges_of(source))
+
+
+def export_onnx(source: KerasModel, options: Options, directory: Path, progress: Progress) -> Conversion:
+    """Write the model as ``model.onnx`` into ``directory``; raises as `export`."""
+    check_keras(source)
+    request = {"source": "keras", "model": request_of(source, options)}
+    made = run_export(request, options, directory, progress)
+    return Conversion(notes=made.notes, ranges={**made.ranges, **ranges_of(source)})

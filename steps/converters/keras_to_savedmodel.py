@@ -51,8 +51,7 @@ class KerasToSavedModel(Converter):
         """Check configuration and weights, then let the model's own Keras export it."""
         source = open_model(model)
         check_keras(source)
-        with opened(model.files, model.claim.files[0]) as content:
-            _check_members(ZipArchive(content))
+        check_weights_of(model)
         return export(source, options, directory, progress)
 
 
@@ -64,12 +63,18 @@ def open_model(model: SourceModel) -> KerasModel:
     return KerasModel(model.path(name), "keras", config, facts)
 
 
+def check_weights_of(model: SourceModel) -> None:
+    """Raise a `ModelError` where a loader would unpack or open what is not a model's weights."""
+    with opened(model.files, model.claim.files[0]) as content:
+        _check_members(ZipArchive(content))
+
+
 def _check_members(archive: ZipArchive) -> None:
-    """Check what a loader would unpack and open."""
     members = archive.names.values()
-    if sum(member.size for member in members) > _MAX_RATIO * sum(
-        member.compressed_size for member in members
-    ) + _SLACK_BYTES:
+    if (
+        sum(member.size for member in members)
+        > _MAX_RATIO * sum(member.compressed_size for member in members) + _SLACK_BYTES
+    ):
         raise LimitExceededError("the members of the Keras archive expand to more than any real model's")
     if _WEIGHTS in archive.names:
         check_weights(archive.open(_WEIGHTS))

@@ -13,7 +13,13 @@ MODULES: Final = (
     "netdef_to_onnx",
     "h5_to_savedmodel",
     "keras_to_savedmodel",
+    "h5_to_onnx",
+    "keras_to_onnx",
+    "savedmodel_to_onnx",
+    "graphdef_to_onnx",
     "torchscript_to_onnx",
+    "sklearn_to_onnx",
+    "xgboost_to_onnx",
 )
 
 

@@ -14,7 +14,7 @@ from klever.steps.converters.interface import Conversion, Options, Progress, Sur
 from klever.steps.converters.tensorflow_operators import COVERED, COVERED_FROM
 from klever.steps.environments import run
 from klever.steps.errors import ConversionError, MalformedModelError, UnsafeModelError, UnsupportedOperatorsError
-from klever.steps.formats.savedmodel.hazards import find_hazards
+from klever.steps.formats.savedmodel.hazards import Hazard, find_hazards
 from klever.steps.frameworks.tensorflow import Function, Node
 from klever.steps.model.signature import NamedSignature, Tensor
 
@@ -47,7 +47,9 @@ _CONTROL_FLOW: Final = frozenset(
 _FOLDED: Final = frozenset({"BroadcastGradientArgs", "Rank", "ShapeN", "VariableShape"})
 #: Operators whose value is another every time, so constant inputs make no constant of them.
 _RANDOM: Final = ("Random", "Multinomial", "Stateful", "Timestamp", "Uniform")
-_NO_STATE: Final = "the model keeps state between calls, which ONNX does not: each call computes what the first one does"
+_NO_STATE: Final = (
+    "the model keeps state between calls, which ONNX does not: each call computes what the first one does"
+)
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,17 @@ class TensorFlowGraph:
     outputs: tuple[Tensor, ...]
 
     @property
-    def hazards(self) -> list[str]:
-        """Sentences on operators that reach out of the graph."""
-        return list(find_hazards(self.nodes, self.functions, [NamedSignature(inputs=self.inputs, outputs=self.outputs)]))
+    def hazards(self) -> list[Hazard]:
+        """Operators that reach out of the graph."""
+        return list(
+            find_hazards(self.nodes, self.functions, [NamedSignature(inputs=self.inputs, outputs=self.outputs)])
+        )
 
 
 def survey_graph(graph: TensorFlowGraph, options: Options) -> Survey:
     """List what reaches out of the graph, and the operators that the outputs need and that nothing converts."""
     asked_shapes(graph.inputs, options)
-    hazards = tuple(Uncovered(text, (), "would be run, or lost") for text in graph.hazards)
+    hazards = tuple(Uncovered(each.operator, (each.place,), each.deed) for each in graph.hazards)
     places = list(_served(graph))
     notes = (_NO_STATE,) if any(node.op in _ASSIGNMENTS for _, node, _ in places) else ()
     found: dict[str, dict[str, None]] = {}
@@ -165,7 +169,7 @@ def check_graph(graph: TensorFlowGraph, options: Options) -> Survey:
     if not graph.outputs:
         raise MalformedModelError("the model declares no outputs", next_step="save it with a signature")
     if hazards := graph.hazards:
-        raise UnsafeModelError(f"the model is not loaded: {'; '.join(hazards)}")
+        raise UnsafeModelError(f"the model is not loaded: {'; '.join(map(str, hazards))}")
     survey = survey_graph(graph, options)
     if survey.uncovered:
         raise UnsupportedOperatorsError(

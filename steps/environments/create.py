@@ -38,6 +38,10 @@ _PASSING: Final = re.compile(
     r"|ProxyError|Temporary failure in name resolution|timed out|No space left on device"
     r"|(?:HTTP error|status code) (?:429|5\d\d)|(?:429 Client|5\d\d Server) Error"
 )
+#: pip's variables that say what is installed or where to, for other installations of the user's.
+_OF_OTHERS: Final = frozenset(
+    f"PIP_{option}" for option in ("CONSTRAINT", "NO_BINARY", "PREFIX", "REQUIREMENT", "ROOT", "TARGET", "USER")
+)
 #: How many of pip's last lines are kept for the error; its own summary is shorter.
 _KEPT_LINES: Final = 200
 #: Parts of the whole at which its phases begin; a framework's wheel takes most of the time.
@@ -161,7 +165,9 @@ def _install(wanted: Environment, directory: Path, lock: int, progress: Progress
             progress(_INSTALLING, "installing")
 
     options = ["--no-deps", "--only-binary", ":all:", "--no-user", "--progress-bar", "off"]
-    code, lines = _call([*pip, *options, "--requirement", str(directory / "requirements.txt")], lock, watch)
+    variables = {name: value for name, value in os.environ.items() if name not in _OF_OTHERS}
+    command = [*pip, *options, "--requirement", str(directory / "requirements.txt")]
+    code, lines = _call(command, lock, watch, variables=variables)
     if code:
         raise _failure(f"pip cannot install {wanted.id}", lines)
 

@@ -22,10 +22,10 @@ MARKER: Final = "klever-environment.json"
 
 
 def environments_directory(variables: Mapping[str, str] = os.environ) -> Path:
-    """Return the directory that environments are made in and looked for."""
+    """Return the directory that environments are made in and looked for, absolute: programs run in another one."""
     if given := variables.get(ENVIRONMENTS_VARIABLE):
-        return Path(os.path.expanduser(given))  # noqa: PTH111 - leaves an unknown user's name as it is
-    return home_directory(variables) / "environments"
+        return Path(os.path.expanduser(given)).absolute()  # noqa: PTH111 - leaves an unknown user's name as it is
+    return (home_directory(variables) / "environments").absolute()
 
 
 def directory_of(wanted: Environment) -> Path:

@@ -53,12 +53,15 @@ class Tolerance(Document):
     """An output agrees where ``|result - source| <= absolute + relative * |source|`` holds for each element.
 
     Where ``of_largest`` times the largest ``|source|`` of the output is more than ``absolute`` it takes its place: a
-    sum of large numbers that cancel is no more precise than they are.
+    sum of large numbers that cancel is no more precise than they are. Where ``of_spread`` times what lies between the
+    largest and the smallest of them is less, that does: a thousand probabilities of about a thousandth each would
+    otherwise agree with any others.
     """
 
     absolute: float
     relative: float
     of_largest: float | None = Field(default=None, alias="ofLargest")
+    of_spread: float | None = Field(default=None, alias="ofSpread")
 
 
 class OutputError(Document):

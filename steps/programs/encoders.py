@@ -54,7 +54,9 @@ def _convert_floats(scope: Any, operator: Any, container: Any) -> None:
     for place, categories in enumerate(operator.raw_operator.categories_):
         index = scope.get_unique_variable_name("index")
         container.add_initializer(index, TensorProto.INT64, [1], [place])
-        column, known, equal, part = (scope.get_unique_variable_name(name) for name in ("column", "known", "equal", "part"))
+        column, known, equal, part = (
+            scope.get_unique_variable_name(name) for name in ("column", "known", "equal", "part")
+        )
         container.add_node("Gather", [joined, index], column, axis=1)
         values = np.asarray(categories).astype(dtype)
         container.add_initializer(known, element, [1, len(values)], values.tolist())

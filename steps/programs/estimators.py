@@ -10,9 +10,10 @@ import importlib
 import pickle
 import types
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import joblib.numpy_pickle
+import numpy as np
 
 #: Protocol 2 writes bytes as text in this encoding; others could inflate what they decode.
 _ENCODINGS = frozenset({"latin1", "latin-1", "ascii", "utf-8"})
@@ -26,7 +27,8 @@ class _Restricted:
     """What a reader of pickles does here: import from a list, and leave classes as they are."""
 
     #: Set before a file is read, by `load`.
-    names: dict[str, str] = {}
+    names: ClassVar[dict[str, str]] = {}
+    stack: list[Any]
 
     def find_class(self, module: str, name: str) -> Any:
         """Import one of the names that are expected."""
@@ -40,21 +42,24 @@ class _Restricted:
 
     def load_build(self) -> None:
         """Give an object its state; a class that had one would change for every object."""
-        if isinstance(self.stack[-2], (type, types.FunctionType, types.BuiltinFunctionType)):  # type: ignore[attr-defined]
+        if isinstance(self.stack[-2], (type, types.FunctionType, types.BuiltinFunctionType)):
             raise RefusalError("the pickle changes a class instead of an object")
         super().load_build()  # type: ignore[misc]
 
 
-class _ArrayReader(_Restricted, joblib.numpy_pickle.NumpyUnpickler):  # type: ignore[misc]
+class _ArrayReader(_Restricted, joblib.numpy_pickle.NumpyUnpickler):
     """Joblib's own, which reads arrays between the opcodes."""
 
-    dispatch = {**joblib.numpy_pickle.NumpyUnpickler.dispatch, pickle.BUILD[0]: _Restricted.load_build}
+    dispatch: ClassVar[dict[int, Any]] = {
+        **joblib.numpy_pickle.NumpyUnpickler.dispatch,
+        pickle.BUILD[0]: _Restricted.load_build,
+    }
 
 
-class _Reader(_Restricted, pickle._Unpickler):  # type: ignore[name-defined, misc]
+class _Reader(_Restricted, pickle._Unpickler):
     """Python's own, for the pickles that stand in joblib's files for arrays of objects."""
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: _Restricted.load_build}  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: _Restricted.load_build}
 
 
 def load(path: str, names: dict[str, str]) -> Any:
@@ -118,3 +123,55 @@ def named_columns(estimator: Any) -> list[str] | None:
     if names is None:
         return list(dict.fromkeys(one for one in flat if isinstance(one, str)))
     return [str(name) for name in names]
+
+
+def members(estimator: Any) -> list[Any]:
+    """Return an estimator with the steps and parts of it that transform or predict, at any depth."""
+    found = [estimator]
+    held = [step for _, step in getattr(estimator, "steps", [])]
+    held += [part for _, part in getattr(estimator, "transformer_list", [])]
+    held += [part for _, part, _ in getattr(estimator, "transformers_", [])]
+    if hasattr(estimator, "best_estimator_"):
+        held.append(estimator.best_estimator_)
+    for each in held:
+        if each is not None and not isinstance(each, str):
+            found += members(each)
+    return found
+
+
+def encoders(estimator: Any) -> list[tuple[Any, list[Any]]]:
+    """Return the encoders of categories that see the input, each with the columns that it sees."""
+    first = innermost(estimator, 0)
+    if hasattr(first, "transformers_"):
+        found = []
+        for _, below, columns in first.transformers_:
+            encoder = innermost(below, 0) if not isinstance(below, str) else below
+            if hasattr(encoder, "categories_"):
+                picked = [columns] if isinstance(columns, (str, int)) else columns
+                picked = range(*columns.indices(first.n_features_in_)) if isinstance(columns, slice) else picked
+                found.append((encoder, list(picked)))
+        return found
+    return [(first, list(range(len(first.categories_))))] if hasattr(first, "categories_") else []
+
+
+def text_columns(estimator: Any) -> set[Any]:
+    """Return the columns, by name or place, whose categories are texts."""
+    found = set()
+    for encoder, columns in encoders(estimator):
+        for column, categories in zip(columns, encoder.categories_):
+            if np.asarray(categories).dtype.kind in "OUS":
+                found.add(column)
+    return found
+
+
+def ranges(estimator: Any, names: list[str]) -> dict[str, list[int]]:
+    """Return the values that every encoder knows, where their categories are consecutive integers."""
+    low, high = [], []
+    for encoder, _ in encoders(estimator):
+        for categories in encoder.categories_:
+            values = np.asarray(categories)
+            if values.dtype.kind not in "iuf" or not np.array_equal(values, np.arange(len(values)) + values[0]):
+                return {}
+            low.append(int(values[0]))
+            high.append(int(values[-1]) + 1)
+    return {name: [max(low), min(high)] for name in names} if low and max(low) < min(high) else {}

@@ -26,6 +26,7 @@ LARGE_BYTES = 1 << 30
 HIGHEST_OPSET = 18
 #: Operators that a later opset, up to 21, changed otherwise than by more types and new attributes (ONNX's changelog).
 _CHANGED = {"DFT": 20, "GridSample": 20, "GroupNormalization": 21}
+NO_STATE = "the model keeps state between calls, which ONNX does not: each call computes what the first one does"
 _INPUT, _OUTPUT = "klever_input_", "klever_output_"
 
 
@@ -135,6 +136,7 @@ def _from_keras(request, progress):
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     model = export_keras.load_model(request["model"], progress)
+    notes = _reset_each_call(model)
     function = export_keras.serving_function(model, request["model"])
     frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
     names = request["model"]["inputs"]
@@ -144,7 +146,15 @@ def _from_keras(request, progress):
     outputs = dict(zip(sorted(request["model"]["outputs"]), (tensor.name for tensor in frozen.outputs)))
     request["inputs"] = {name: {"tensor": inputs[name], "shape": None} for name in names}
     request["outputs"] = {name: {"tensor": outputs[name]} for name in request["model"]["outputs"]}
-    return frozen.graph.as_graph_def(add_shapes=True), {}, []
+    return frozen.graph.as_graph_def(add_shapes=True), {}, notes
+
+
+def _reset_each_call(model):
+    """Make recurrent layers that keep their state begin anew in every call, as ONNX does."""
+    kept = [layer for layer in model._flatten_layers() if vars(layer).get("stateful") is True]
+    for layer in kept:
+        layer.stateful = False
+    return [NO_STATE] if kept else []
 
 
 _SOURCES = {"savedmodel": _from_saved_model, "graphdef": _from_graph_def, "keras": _from_keras}
@@ -244,7 +254,7 @@ def _state_notes(graph):
         ]
         if late:
             raise Refusal(f"the graph reads a variable after it wrote it ({late[0]}), which ONNX cannot do")
-    return ["the model keeps state between calls, which ONNX does not: each call computes what the first one does"]
+    return [NO_STATE]
 
 
 def _forget_assignments(graph):
@@ -337,7 +347,7 @@ def _convert(graph, inputs, outputs, tables, request):
     """Return the ONNX model, and what holds the constants of a large one."""
     import numpy as np
     import tf2onnx
-    import tf2onnx_operators  # noqa: F401 - registers operators
+    import tf2onnx_operators
     from tf2onnx import optimizer, tf_loader, tf_utils
     from tf2onnx.graph import ExternalTensorStorage
 
@@ -367,6 +377,7 @@ def _convert(graph, inputs, outputs, tables, request):
     model = optimizer.optimize_graph(result, catch_errors=not large).make_model(
         "converted from TensorFlow", external_tensor_storage=storage
     )
+    tf2onnx_operators.fix_transposed_convolutions(model.graph)
     return model, storage
 
 

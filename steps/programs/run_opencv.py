@@ -1,8 +1,8 @@
 """Run a Caffe model in OpenCV's own reader of Caffe, for its proof; see the folder's docstring for request and reply.
 
 OpenCV names what a layer computes by the layer, Caffe by the blob: ``producers`` maps a blob to the last layer that
-writes it and the place among that layer's blobs. ``path`` is the prototxt in its deployed form, ``weights`` the
-caffemodel.
+writes it and the place among that layer's blobs. ``ranks`` maps a blob to its number of axes, where it is known.
+``path`` is the prototxt in its deployed form, ``weights`` the caffemodel.
 """
 
 from __future__ import annotations
@@ -41,6 +41,15 @@ def _run(cv2: Any, request: dict[str, Any], progress: Callable[[float, str], Non
     producers = {name: tuple(place) for name, place in request["producers"].items()}
     layers = list(dict.fromkeys(layer for layer, _ in producers.values()))
     computed = dict(zip(layers, net.forwardAndRetrieve(layers)))
-    outputs = {name: computed[layer][index] for name, (layer, index) in producers.items()}
-    save(request["outputs"], {name: np.array(value) for name, value in outputs.items()})
+    ranks = request.get("ranks", {})
+    outputs = {name: _ranked(computed[layer][index], ranks.get(name)) for name, (layer, index) in producers.items()}
+    save(request["outputs"], outputs)
     return {"runtime": "OpenCV", "version": cv2.__version__, "outputs": list(outputs)}
+
+
+def _ranked(value: Any, rank: int | None) -> Any:
+    """Return an array without the second axis that OpenCV gives to what has one."""
+    array = np.array(value)
+    while rank is not None and array.ndim > max(rank, 1) and array.shape[-1] == 1:
+        array = array[..., 0]
+    return array

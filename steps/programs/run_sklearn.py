@@ -1,4 +1,4 @@
-"""Run an estimator of scikit-learn for its proof; the request is the folder's, with ``names`` as `estimators` has it."""
+"""Run an estimator of scikit-learn for its proof; the request is the folder's, and ``names`` those of `estimators`."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def _table(given: dict[str, Any], columns: list[str] | None, names: list[str]) -
     if columns is None:
         (array,) = given.values() if len(given) == 1 else [given[names[0]]]
         return [str(text) for text in array.reshape(-1)] if array.dtype.kind in "US" and array.ndim == 1 else array
-    import pandas
+    import pandas as pd
 
     if len(given) == 1 and len(columns) > 1:
         (array,) = given.values()
-        return pandas.DataFrame(array, columns=columns)
-    return pandas.DataFrame({name: given[name].reshape(-1) for name in columns if name in given})
+        return pd.DataFrame(array, columns=columns)
+    return pd.DataFrame({name: given[name].reshape(-1) for name in columns if name in given})

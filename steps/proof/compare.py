@@ -15,11 +15,13 @@ from klever.steps.proof.arrays import Array
 from klever.steps.proof.inputs import match
 
 #: What two runtimes with 32 bits differ by when they order the same sums differently.
-USUAL: Final = Tolerance(absolute=1e-4, relative=1e-3, of_largest=1e-5)
+USUAL: Final = Tolerance(absolute=1e-4, relative=1e-3, of_largest=1e-5, of_spread=0.05)
 #: A recurrent network feeds its rounding back into itself.
-RECURRENT: Final = Tolerance(absolute=1e-3, relative=1e-3, of_largest=1e-5)
+RECURRENT: Final = Tolerance(absolute=1e-3, relative=1e-3, of_largest=1e-5, of_spread=0.05)
 #: Eleven bits of precision, one of which every few layers take.
-HALF: Final = Tolerance(absolute=1e-2, relative=1e-2, of_largest=1e-2)
+HALF: Final = Tolerance(absolute=1e-4, relative=1e-2, of_largest=2e-2)
+#: An output that varies by less than this part of its largest number varies by rounding alone.
+_LEAST_SPREAD: Final = 1e-3
 
 #: Operators and layers that run over a sequence, in all formats' spellings.
 _RECURRENT: Final = re.compile(r"RNN|LSTM|GRU|Recurrent|^(Loop|Scan|(Stateless)?While)$", re.IGNORECASE)
@@ -86,7 +88,7 @@ def _compare_numbers(name: str, source: Array, result: Array, tolerance: Toleran
     unequal = int(np.count_nonzero(~finite & ~((source == result) | (np.isnan(source) & np.isnan(result)))))
     expected = np.abs(source[finite])
     errors = np.abs(result[finite] - source[finite])
-    absolute = max(tolerance.absolute, (tolerance.of_largest or 0.0) * float(expected.max(initial=0)))
+    absolute = _absolute(source[finite], tolerance)
     beyond = int(np.count_nonzero(errors > absolute + tolerance.relative * expected))
     # Beside a number that is itself within the absolute tolerance a relative error says nothing.
     large = expected > absolute
@@ -102,6 +104,16 @@ def _compare_numbers(name: str, source: Array, result: Array, tolerance: Toleran
         within_tolerance=not unequal and not beyond,
         difference="; ".join(part for part in told if part) or None,
     )
+
+
+def _absolute(source: Array, tolerance: Tolerance) -> float:
+    """Return the absolute tolerance for an output, by how large its numbers are and how much they vary."""
+    largest = float(np.abs(source).max(initial=0))
+    absolute = max(tolerance.absolute, (tolerance.of_largest or 0.0) * largest)
+    spread = float(np.ptp(source.real)) if source.size else 0.0
+    if tolerance.of_spread is not None and spread > _LEAST_SPREAD * largest:
+        return min(absolute, tolerance.of_spread * spread)
+    return absolute
 
 
 def _widened(array: Array) -> Array:

@@ -61,7 +61,7 @@ def prove(
     try:
         expected = _run_source(source, pairs, _part(report, _RESULT_RAN, _SOURCE_RAN))
     except _FINDINGS as error:
-        return replace(evidence, notes=(*evidence.notes, _note("the source was not run", error)))
+        return replace(evidence, notes=(_note("the source was not run", error), *evidence.notes))
     evidence = replace(evidence, source_runtime=expected.runtime)
     return _compared(evidence, source, result, expected, made, half=half)
 
@@ -81,7 +81,7 @@ def _compared(
 
     if not says_something(expected.outputs.values()):
         note = f"the source computes nothing but NaN and infinities from the inputs of seed {evidence.seed}"
-        return replace(evidence, notes=(*evidence.notes, note))
+        return replace(evidence, notes=(note, *evidence.notes))
     operators = [name for each in (source, result) for name in each.model.signature.layers or ()]
     tolerance = choose_tolerance(operators, half=half)
     outputs = compare(expected.outputs, made.outputs, tolerance)

@@ -24,6 +24,10 @@ def build_request(subject: Subject, scratch: Path) -> dict[str, Any]:
         from klever.steps.proof.tensorflow import described
 
         request |= described(subject.model, subject.format)
+    if subject.format == "SKLearn":
+        from klever.steps.converters.sklearn_to_onnx import judge_file
+
+        request["names"] = dict(judge_file(subject.model).names.allowed)
     return request
 
 

@@ -30,6 +30,13 @@ def _xgboost(model: SourceModel) -> Runner:
     return Runner("prove-xgboost" if current else "prove-xgboost-binary", "run_xgboost")
 
 
+def _sklearn(model: SourceModel) -> Runner:
+    """Choose by the version that wrote the pickle."""
+    from klever.steps.converters.sklearn_to_onnx import judge_file
+
+    return Runner(judge_file(model).environment, "run_sklearn")
+
+
 #: Format to what runs its models, or to what chooses that by the model.
 RUNNERS: Final[Mapping[str, Runner | Callable[[SourceModel], Runner]]] = MappingProxyType(
     {
@@ -40,6 +47,7 @@ RUNNERS: Final[Mapping[str, Runner | Callable[[SourceModel], Runner]]] = Mapping
         "MXNetParams": Runner("prove-mxnet", "run_mxnet"),
         "NetDef": Runner("prove-caffe2", "run_caffe2"),
         "ONNX": ONNX,
+        "SKLearn": _sklearn,
         "SavedModel": _TENSORFLOW,
         "TorchScript": Runner("convert-torch", "run_torch"),
         "XGBoost": _xgboost,

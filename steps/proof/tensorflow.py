@@ -1,4 +1,4 @@
-"""What the program that runs TensorFlow's models has to know beyond their files: tensors' names, a checked configuration.
+"""What the program that runs TensorFlow models has to know beyond their files: tensors, a checked configuration.
 
 What does not belong here: other formats.
 """

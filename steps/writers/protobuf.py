@@ -12,6 +12,7 @@ The wire format: https://protobuf.dev/programming-guides/encoding/.
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from math import copysign, inf
 from typing import Final, NamedTuple, Self
 
 from klever.steps.encodings.wire import DELIMITED, FIXED32, VARINT
@@ -58,8 +59,12 @@ class Message:
         return self._add(encode_tag(number, VARINT) + encode_varint(value))
 
     def add_float(self, number: int, value: float) -> Self:
-        """Add a number of 32 bits; raises `OverflowError` where it does not fit them."""
-        return self._add(encode_tag(number, FIXED32) + struct.pack("<f", value))
+        """Add a number of 32 bits; what is too large for them becomes infinite."""
+        try:
+            encoded = struct.pack("<f", value)
+        except OverflowError:
+            encoded = struct.pack("<f", copysign(inf, value))
+        return self._add(encode_tag(number, FIXED32) + encoded)
 
     def add_bytes(self, number: int, value: bytes) -> Self:
         """Add bytes."""

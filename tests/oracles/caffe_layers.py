@@ -8,6 +8,9 @@ needs anything of Klever. Each layer has a function that draws attributes and sh
 weights and inputs are drawn (see ``values``), and the outputs.
 """
 
+# Functions bear the names of the layers that they draw; the braces of prototxt make formats by % the readable ones.
+# ruff: noqa: B905, N802, SIM112, UP031
+
 import argparse
 import base64
 import json
@@ -88,7 +91,9 @@ class Draw:
             high, wide = self.int(1, largest), self.int(1, largest)
             text += "kernel_h: %d kernel_w: %d " % (high, wide)
             text += self.maybe("stride_h: %d stride_w: %d " % (self.int(1, high), self.int(1, wide)), 0.7)
-            text += self.maybe("pad_h: %d pad_w: %d " % (self.int(0, high - 1), self.int(0, wide - 1))) if padded else ""
+            text += (
+                self.maybe("pad_h: %d pad_w: %d " % (self.int(0, high - 1), self.int(0, wide - 1))) if padded else ""
+            )
         return text + (self.maybe("dilation: %d " % self.int(1, 3), 0.4) if dilated else "")
 
 
@@ -105,7 +110,12 @@ def case(table, *names):
 def Convolution(d):
     group = d.int(1, 3)
     d.input("x", d.image(5, 8, group * d.int(1, 2)))
-    text = "num_output: %d group: %d %s %s" % (group * d.int(1, 2), group, d.maybe("bias_term: false"), d.window(3, True))
+    text = "num_output: %d group: %d %s %s" % (
+        group * d.int(1, 2),
+        group,
+        d.maybe("bias_term: false"),
+        d.window(3, True),
+    )
     d.layer("Convolution", ["x"], ["y"], "convolution_param { %s }" % text)
 
 
@@ -125,7 +135,12 @@ def ConvolutionOfOtherAxes(d):
 def Deconvolution(d):
     group = d.int(1, 2)
     d.input("x", d.image(3, 5, group * d.int(1, 2)))
-    text = "num_output: %d group: %d %s %s" % (group * d.int(1, 2), group, d.maybe("bias_term: false"), d.window(4, True))
+    text = "num_output: %d group: %d %s %s" % (
+        group * d.int(1, 2),
+        group,
+        d.maybe("bias_term: false"),
+        d.window(4, True),
+    )
     d.layer("Deconvolution", ["x"], ["y"], "convolution_param { %s }" % text)
 
 
@@ -134,6 +149,12 @@ def Pooling(d):
     d.input("x", d.image(5, 9))
     text = "global_pooling: true" if d.maybe("x", 0.2) else d.window(4) + d.maybe("round_mode: FLOOR", 0.2)
     d.layer("Pooling", ["x"], ["y"], "pooling_param { pool: %s %s }" % (d.one("MAX", "AVE"), text), "Pool/1")
+
+
+@case(CAFFE)
+def Im2col(d):
+    d.input("x", d.image(5, 6))
+    d.layer("Im2col", ["x"], ["y"], "convolution_param { %s }" % d.window(3, True))
 
 
 @case(CAFFE)
@@ -410,7 +431,9 @@ def recurrent(d, kind):
 @case(CAFFE)
 def SharedWeights(d):
     shape = d.image(4, 5)
-    text = 'convolution_param { num_output: %d kernel_size: 3 pad: 1 } param { name: "w" } param { name: "b" }' % shape[1]
+    text = (
+        'convolution_param { num_output: %d kernel_size: 3 pad: 1 } param { name: "w" } param { name: "b" }' % shape[1]
+    )
     for name, top in (("x", "y"), ("z", "v")):
         d.input(name, shape)
         d.layer("Convolution", [name], [top], text)
@@ -488,6 +511,24 @@ def ConvolutionDepthwise(d):
 
 
 @case(OPENCV)
+def ROIPooling(d):
+    regions = d.int(1, 4)
+    d.input("x", [2, 2, 8, 9])
+    d.input("image", [regions, 1], 0, 2)
+    d.input("low", [regions, 2], 0.0, 6.0)
+    d.input("size", [regions, 2], 0.0, 9.0)
+    d.layer("Eltwise", ["low", "size"], ["high"])
+    d.layer("Concat", ["image", "low", "high"], ["regions"], "concat_param { axis: 1 }")
+    sizes = d.int(1, 3), d.int(1, 3), d.one(1, 0.5)
+    d.layer(
+        "ROIPooling",
+        ["x", "regions"],
+        ["y"],
+        "roi_pooling_param { pooled_h: %d pooled_w: %d spatial_scale: %s }" % sizes,
+    )
+
+
+@case(OPENCV)
 def DetectionOutput(d):
     classes, priors, images, shared = d.int(2, 4), d.int(3, 30), d.int(1, 2), d.flag()
     d.input("loc", [images, priors * 4 * (1 if shared else classes)], -1.0, 1.0)
@@ -503,7 +544,10 @@ def DetectionOutput(d):
     d.layer("Reshape", ["conf"], ["rows"], "reshape_param { shape { dim: 0 dim: -1 dim: %d } }" % classes)
     d.layer("Softmax", ["rows"], ["soft"], "softmax_param { axis: 2 }")
     d.layer("Flatten", ["soft"], ["scores"], "flatten_param { axis: 1 }")
-    text = "num_classes: %d share_location: %s background_label_id: 0 code_type: CENTER_SIZE" % (classes, _truth(shared))
+    text = "num_classes: %d share_location: %s background_label_id: 0 code_type: CENTER_SIZE" % (
+        classes,
+        _truth(shared),
+    )
     text += " nms_param { nms_threshold: %s %s }" % (d.number(0.2, 0.6), d.maybe("top_k: %d" % d.int(2, 20)))
     text += " keep_top_k: %d confidence_threshold: %s" % (d.int(5, 40), d.number(0.05, 0.7))
     d.layer("DetectionOutput", ["loc", "scores", "priors"], ["y"], "detection_output_param { %s }" % text)
@@ -622,6 +666,8 @@ def main():
     parser.add_argument("--only", default="")
     asked = parser.parse_args()
     os.environ["GLOG_minloglevel"] = "3"
+    # Here, so that not every case has to load it.
+    __import__({"caffe": "caffe", "opencv": "cv2"}[asked.runtime])
     cases = []
     for name in CAFFE if asked.runtime == "caffe" else OPENCV:
         if asked.only and name not in asked.only.split(","):

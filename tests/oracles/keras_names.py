@@ -50,7 +50,13 @@ def of_keras():
             pending.append(kind)
             if kind.__module__.startswith("keras.src.ops."):
                 operations.add(kind.__name__)
-    objects = {"DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy", "QuantizedDTypePolicy", "QuantizedFloat8DTypePolicy"}
+    objects = {
+        "DTypePolicy",
+        "DTypePolicyMap",
+        "FloatDTypePolicy",
+        "QuantizedDTypePolicy",
+        "QuantizedFloat8DTypePolicy",
+    }
     objects |= {"SeedGenerator", "Variable"}
     for module in (constraints, initializers, regularizers, quantizers):
         objects |= plain(module.ALL_OBJECTS_DICT)
@@ -63,7 +69,7 @@ def of_keras():
 
 def of_tf_keras():
     import tf_keras
-    from tf_keras.src.initializers import LOCAL as initializers
+    from tf_keras.src.initializers import LOCAL as LOADED
     from tf_keras.src.initializers import populate_deserializable_objects
     from tf_keras.src.layers import serialization
 
@@ -76,7 +82,7 @@ def of_tf_keras():
     }
     # What `layer_module.deserialize` finds beside those, under the name that the class has.
     layers |= {"Functional", "Model", "Sequential"}
-    objects = plain(initializers.ALL_OBJECTS) | {"Policy", "PolicyV1", "Constant", "AutoCastVariable"}
+    objects = plain(LOADED.ALL_OBJECTS) | {"Policy", "PolicyV1", "Constant", "AutoCastVariable"}
     for module, base in (
         (tf_keras.regularizers, tf_keras.regularizers.Regularizer),
         (tf_keras.constraints, tf_keras.constraints.Constraint),

@@ -6,6 +6,9 @@ Needs mxnet 1.9.1 and numpy below 1.24 (Python 3.8), and nothing of Klever. Each
 attributes and shapes; the record holds the symbol, how the arrays are drawn (see ``values``), and MXNet's outputs.
 """
 
+# Python 3.8 reads none of what these ask for.
+# ruff: noqa: B905, BLE001, PTH118, PTH123, RUF005, UP031
+
 import argparse
 import base64
 import json
@@ -103,8 +106,16 @@ def convolution(d):
     options = {}
     if d.flag():
         options.update(stride=tuple(d.int(1, 2) for _ in range(n)), pad=tuple(d.int(0, 2) for _ in range(n)))
-    return S.Convolution(*inputs, kernel=kernel, dilate=dilate, num_filter=filters, num_group=groups, no_bias=no_bias,
-                         name="op", **options)
+    return S.Convolution(
+        *inputs,
+        kernel=kernel,
+        dilate=dilate,
+        num_filter=filters,
+        num_group=groups,
+        no_bias=no_bias,
+        name="op",
+        **options,
+    )
 
 
 @case
@@ -121,8 +132,17 @@ def deconvolution(d):
     no_bias = d.flag()
     if not no_bias:
         inputs.append(d.weight("b", (filters,)))
-    return S.Deconvolution(*inputs, kernel=kernel, stride=stride, pad=pad, adj=adj, num_filter=filters, num_group=groups,
-                           no_bias=no_bias, name="op")
+    return S.Deconvolution(
+        *inputs,
+        kernel=kernel,
+        stride=stride,
+        pad=pad,
+        adj=adj,
+        num_filter=filters,
+        num_group=groups,
+        no_bias=no_bias,
+        name="op",
+    )
 
 
 @case
@@ -138,8 +158,15 @@ def deconvolution_target(d):
     full = stride * (size - 1) + kernel
     target = full - d.one(0, 2, *([1, 3] if stride > 1 else []))
     data = d.data((1, 2, size, size))
-    return S.Deconvolution(data, d.weight("w", (2, 1, kernel, kernel)), kernel=(kernel, kernel), stride=(stride, stride),
-                           target_shape=(target, target), num_filter=1, name="op")
+    return S.Deconvolution(
+        data,
+        d.weight("w", (2, 1, kernel, kernel)),
+        kernel=(kernel, kernel),
+        stride=(stride, stride),
+        target_shape=(target, target),
+        num_filter=1,
+        name="op",
+    )
 
 
 def pool_options(d, n):
@@ -200,8 +227,9 @@ def upsampling_nearest(d):
     if d.flag():
         return S.UpSampling(data, scale=scale, sample_type="nearest", num_args=1, name="op")
     other = d.data((1, 2, 2, 2), name="other")
-    return S.UpSampling(data, other, scale=2, sample_type="nearest", num_args=2,
-                        multi_input_mode=d.one("concat", "sum"), name="op")
+    return S.UpSampling(
+        data, other, scale=2, sample_type="nearest", num_args=2, multi_input_mode=d.one("concat", "sum"), name="op"
+    )
 
 
 @case
@@ -209,8 +237,15 @@ def upsampling_bilinear(d):
     scale = d.int(1, 4)
     size = 2 * scale - scale % 2
     data = d.data((1, 2, 3, 3))
-    return S.UpSampling(data, d.weight("w", (2, 1, size, size)), scale=scale, sample_type="bilinear", num_filter=2,
-                        num_args=2, name="op")
+    return S.UpSampling(
+        data,
+        d.weight("w", (2, 1, size, size)),
+        scale=scale,
+        sample_type="bilinear",
+        num_filter=2,
+        num_args=2,
+        name="op",
+    )
 
 
 # Normalisation
@@ -228,14 +263,30 @@ def batchnorm(d):
         options["fix_gamma"] = d.flag()
     if d.flag():
         options["use_global_stats"] = d.flag()
-    return S.BatchNorm(d.data(shape), d.weight("g", (width,)), d.weight("b", (width,)), d.weight("m", (width,)),
-                       d.weight("v", (width,), 0.1, 2.0), axis=axis, name="op", **options)
+    return S.BatchNorm(
+        d.data(shape),
+        d.weight("g", (width,)),
+        d.weight("b", (width,)),
+        d.weight("m", (width,)),
+        d.weight("v", (width,), 0.1, 2.0),
+        axis=axis,
+        name="op",
+        **options,
+    )
 
 
 @case
 def batchnorm_statistics(d):
-    out = S.BatchNorm(d.data((2, 3, 2)), d.weight("g", (3,)), d.weight("b", (3,)), d.weight("m", (3,)),
-                      d.weight("v", (3,), 0.1, 2.0), output_mean_var=True, name="op", fix_gamma=False)
+    out = S.BatchNorm(
+        d.data((2, 3, 2)),
+        d.weight("g", (3,)),
+        d.weight("b", (3,)),
+        d.weight("m", (3,)),
+        d.weight("v", (3,), 0.1, 2.0),
+        output_mean_var=True,
+        name="op",
+        fix_gamma=False,
+    )
     return S.Group([out[0], out[1], out[2]])
 
 
@@ -270,15 +321,18 @@ def groupnorm(d):
 
 @case
 def groupnorm_statistics(d):
-    out = S.GroupNorm(d.data((2, 6, 3)), d.weight("g", (3,)), d.weight("b", (3,)), num_groups=3, output_mean_var=True,
-                      name="op")
+    out = S.GroupNorm(
+        d.data((2, 6, 3)), d.weight("g", (3,)), d.weight("b", (3,)), num_groups=3, output_mean_var=True, name="op"
+    )
     return S.Group([out[0], out[1], out[2]])
 
 
 @case
 def l2normalization(d):
     shape = (2, 3) + tuple(d.int(1, 3) for _ in range(d.int(1, 2)))
-    return S.L2Normalization(d.data(shape), mode=d.one("instance", "channel", "spatial"), eps=d.one(1e-10, 0.1), name="op")
+    return S.L2Normalization(
+        d.data(shape), mode=d.one("instance", "channel", "spatial"), eps=d.one(1e-10, 0.1), name="op"
+    )
 
 
 @case
@@ -293,8 +347,7 @@ def lrn(d):
 
 @case
 def activation(d):
-    return S.Activation(d.data(d.shape()), name="op",
-                        act_type=d.one("relu", "sigmoid", "tanh", "softrelu", "softsign"))
+    return S.Activation(d.data(d.shape()), name="op", act_type=d.one("relu", "sigmoid", "tanh", "softrelu", "softsign"))
 
 
 @case
@@ -338,8 +391,13 @@ def softmax_length(d):
     shape = (2, 3, 4)
     axis = d.int(1, 2)
     rest = tuple(size for at, size in enumerate(shape) if at != axis)
-    return S.softmax(d.data(shape), d.data(rest, 1, shape[axis] + 0.99, "int32", name="length"), axis=axis,
-                     use_length=True, name="op")
+    return S.softmax(
+        d.data(shape),
+        d.data(rest, 1, shape[axis] + 0.99, "int32", name="length"),
+        axis=axis,
+        use_length=True,
+        name="op",
+    )
 
 
 @case
@@ -375,9 +433,36 @@ def loss_makers(d):
 @case
 def unary(d):
     data = d.data(d.shape())
-    name = d.one("abs", "sign", "round", "rint", "ceil", "floor", "trunc", "fix", "square", "exp", "expm1", "sin", "cos",
-                 "degrees", "radians", "sinh", "cosh", "tanh", "arcsinh", "erf", "cbrt", "arctan", "negative",
-                 "reciprocal", "identity", "logical_not", "rcbrt", "tan")
+    name = d.one(
+        "abs",
+        "sign",
+        "round",
+        "rint",
+        "ceil",
+        "floor",
+        "trunc",
+        "fix",
+        "square",
+        "exp",
+        "expm1",
+        "sin",
+        "cos",
+        "degrees",
+        "radians",
+        "sinh",
+        "cosh",
+        "tanh",
+        "arcsinh",
+        "erf",
+        "cbrt",
+        "arctan",
+        "negative",
+        "reciprocal",
+        "identity",
+        "logical_not",
+        "rcbrt",
+        "tan",
+    )
     return operator(name)(data, name="op")
 
 
@@ -407,7 +492,9 @@ def gamma_negative(d):
 
 @case
 def rounding_halves(d):
-    halves = operator("_div_scalar")(S.Cast(S.Cast(d.data((8,), -6, 7, "float32"), dtype="int32"), dtype="float32"), scalar=2.0)
+    halves = operator("_div_scalar")(
+        S.Cast(S.Cast(d.data((8,), -6, 7, "float32"), dtype="int32"), dtype="float32"), scalar=2.0
+    )
     return operator(d.one("round", "rint", "fix", "ceil", "floor", "trunc"))(halves, name="op")
 
 
@@ -422,8 +509,16 @@ def smooth_l1(d):
     return S.smooth_l1(d.data(d.shape()), scalar=d.one(1.0, 0.7, 3.0), name="op")
 
 
-BINARY = ("broadcast_add", "broadcast_sub", "broadcast_mul", "broadcast_div", "broadcast_mod", "broadcast_maximum",
-          "broadcast_minimum", "broadcast_hypot")
+BINARY = (
+    "broadcast_add",
+    "broadcast_sub",
+    "broadcast_mul",
+    "broadcast_div",
+    "broadcast_mod",
+    "broadcast_maximum",
+    "broadcast_minimum",
+    "broadcast_hypot",
+)
 
 
 @case
@@ -446,8 +541,17 @@ def whole(d, name, shape, low=-3, high=4):
 @case
 def comparison(d):
     shape = d.shape()
-    kind = d.one("equal", "not_equal", "greater", "greater_equal", "lesser", "lesser_equal", "logical_and", "logical_or",
-                 "logical_xor")
+    kind = d.one(
+        "equal",
+        "not_equal",
+        "greater",
+        "greater_equal",
+        "lesser",
+        "lesser_equal",
+        "logical_and",
+        "logical_or",
+        "logical_xor",
+    )
     first = S.Cast(whole(d, "data", shape, -1, 2), dtype="float32")
     second = S.Cast(whole(d, "other", shape, -1, 2), dtype="float32")
     return operator("broadcast_" + kind)(first, second, name="op")
@@ -456,9 +560,30 @@ def comparison(d):
 @case
 def elementwise(d):
     shape = d.shape()
-    name = d.one("elemwise_add", "elemwise_sub", "elemwise_mul", "elemwise_div", "_plus", "_minus", "_mul", "_div", "_mod",
-                 "_maximum", "_minimum", "_hypot", "_equal", "_not_equal", "_greater", "_lesser", "_greater_equal",
-                 "_lesser_equal", "_logical_and", "_grad_add", "_add", "_sub")
+    name = d.one(
+        "elemwise_add",
+        "elemwise_sub",
+        "elemwise_mul",
+        "elemwise_div",
+        "_plus",
+        "_minus",
+        "_mul",
+        "_div",
+        "_mod",
+        "_maximum",
+        "_minimum",
+        "_hypot",
+        "_equal",
+        "_not_equal",
+        "_greater",
+        "_lesser",
+        "_greater_equal",
+        "_lesser_equal",
+        "_logical_and",
+        "_grad_add",
+        "_add",
+        "_sub",
+    )
     return operator(name)(d.data(shape), d.data(shape, name="other"), name="op")
 
 
@@ -469,10 +594,28 @@ def elementwise_integers(d):
     return operator(name)(whole(d, "data", shape), whole(d, "other", shape), name="op")
 
 
-SCALAR = ("_plus_scalar", "_minus_scalar", "_rminus_scalar", "_mul_scalar", "_div_scalar", "_rdiv_scalar", "_mod_scalar",
-          "_rmod_scalar", "_maximum_scalar", "_minimum_scalar", "_hypot_scalar", "_equal_scalar", "_not_equal_scalar",
-          "_greater_scalar", "_greater_equal_scalar", "_lesser_scalar", "_lesser_equal_scalar", "_logical_and_scalar",
-          "_logical_or_scalar", "_logical_xor_scalar")
+SCALAR = (
+    "_plus_scalar",
+    "_minus_scalar",
+    "_rminus_scalar",
+    "_mul_scalar",
+    "_div_scalar",
+    "_rdiv_scalar",
+    "_mod_scalar",
+    "_rmod_scalar",
+    "_maximum_scalar",
+    "_minimum_scalar",
+    "_hypot_scalar",
+    "_equal_scalar",
+    "_not_equal_scalar",
+    "_greater_scalar",
+    "_greater_equal_scalar",
+    "_lesser_scalar",
+    "_lesser_equal_scalar",
+    "_logical_and_scalar",
+    "_logical_or_scalar",
+    "_logical_xor_scalar",
+)
 
 
 @case
@@ -495,16 +638,18 @@ def scalar_power(d):
 @case
 def add_n(d):
     shape = d.shape()
-    return operator(d.one("add_n", "ElementWiseSum"))(*[d.data(shape, name="x%d" % i) for i in range(d.int(1, 4))],
-                                                       name="op")
+    return operator(d.one("add_n", "ElementWiseSum"))(
+        *[d.data(shape, name="x%d" % i) for i in range(d.int(1, 4))], name="op"
+    )
 
 
 @case
 def where(d):
     shape = d.shape(1, 3)
     condition = d.data(d.one(shape, shape[:1]), -1, 2, "int32", name="condition")
-    return S.where(S.Cast(condition, dtype=d.one("float32", "int32")), d.data(shape), d.data(shape, name="other"),
-                   name="op")
+    return S.where(
+        S.Cast(condition, dtype=d.one("float32", "int32")), d.data(shape), d.data(shape, name="other"), name="op"
+    )
 
 
 @case
@@ -514,8 +659,11 @@ def dropout(d):
 
 @case
 def cast(d):
-    return S.Cast(d.data(d.shape(), -3, 3), dtype=d.one("float32", "float64", "float16", "int32", "int64", "int8", "bool"),
-                  name="op")
+    return S.Cast(
+        d.data(d.shape(), -3, 3),
+        dtype=d.one("float32", "float64", "float16", "int32", "int64", "int8", "bool"),
+        name="op",
+    )
 
 
 @case
@@ -532,18 +680,23 @@ def amp_multicast(d):
 @case
 def half_precision(d):
     data = d.data((2, 3, 4, 4), dtype="float16")
-    out = S.BatchNorm(data, d.weight("g", (3,)), d.weight("b", (3,)), d.weight("m", (3,)), d.weight("v", (3,), 0.1, 2.0),
-                      name="bn")
+    out = S.BatchNorm(
+        data, d.weight("g", (3,)), d.weight("b", (3,)), d.weight("m", (3,)), d.weight("v", (3,), 0.1, 2.0), name="bn"
+    )
     return S.Pooling(out, kernel=(2, 2), stride=(2, 2), pool_type="max", name="op")
 
 
 @case
 def double_precision(d):
     data = d.data((2, 3, 4, 4), dtype="float64")
-    out = S.Convolution(data, d.weight("w", (2, 3, 3, 3), dtype="float64"), kernel=(3, 3), num_filter=2, no_bias=True,
-                        name="conv")
-    return S.Activation(S.FullyConnected(out, d.weight("f", (3, 8), dtype="float64"), no_bias=True, num_hidden=3), name="op",
-                        act_type=d.one("relu", "tanh", "sigmoid"))
+    out = S.Convolution(
+        data, d.weight("w", (2, 3, 3, 3), dtype="float64"), kernel=(3, 3), num_filter=2, no_bias=True, name="conv"
+    )
+    return S.Activation(
+        S.FullyConnected(out, d.weight("f", (3, 8), dtype="float64"), no_bias=True, num_hidden=3),
+        name="op",
+        act_type=d.one("relu", "tanh", "sigmoid"),
+    )
 
 
 # Reduction
@@ -561,7 +714,11 @@ def reduction(d):
     chosen = axes(d, len(shape))
     if chosen != ():
         options["axis"] = chosen
-        if d.one(True, False, False) and not (isinstance(chosen, tuple) and len(chosen) == len(shape)) and len(shape) > 1:
+        if (
+            d.one(True, False, False)
+            and not (isinstance(chosen, tuple) and len(chosen) == len(shape))
+            and len(shape) > 1
+        ):
             options["exclude"] = True
     return operator(name)(d.data(shape), name="op", **options)
 
@@ -604,9 +761,26 @@ def moments(d):
 @case
 def reshape(d):
     data = d.data((2, 3, 4, 5))
-    codes = d.one((0, -1), (-1, 0), (0, 0, -1), (-2,), (6, 4, -1), (-3, -2), (0, -3, -2), (0, 0, -3), (-4, 1, 2, -2),
-                  (-4, 1, -1, -2), (0, 0, -4, -1, 2, 0), (0, -4, 3, -1, -3), (-1,), (120, 1), (0, 0, 0, 0, 1),
-                  (-1, 3, 0, 5), (-3, -3), (0, -4, -1, 3, -2))
+    codes = d.one(
+        (0, -1),
+        (-1, 0),
+        (0, 0, -1),
+        (-2,),
+        (6, 4, -1),
+        (-3, -2),
+        (0, -3, -2),
+        (0, 0, -3),
+        (-4, 1, 2, -2),
+        (-4, 1, -1, -2),
+        (0, 0, -4, -1, 2, 0),
+        (0, -4, 3, -1, -3),
+        (-1,),
+        (120, 1),
+        (0, 0, 0, 0, 1),
+        (-1, 3, 0, 5),
+        (-3, -3),
+        (0, -4, -1, 3, -2),
+    )
     return S.Reshape(data, shape=codes, name="op")
 
 
@@ -682,8 +856,13 @@ def flip(d):
 def pad(d):
     shape = tuple(d.int(3, 4) for _ in range(d.int(4, 5)))
     widths = (0, 0, 0, 0) + tuple(d.int(0, 2) for _ in range(2 * (len(shape) - 2)))
-    return S.Pad(d.data(shape), mode=d.one("constant", "edge", "reflect"), pad_width=widths, constant_value=d.one(0, 1.5),
-                 name="op")
+    return S.Pad(
+        d.data(shape),
+        mode=d.one("constant", "edge", "reflect"),
+        pad_width=widths,
+        constant_value=d.one(0, 1.5),
+        name="op",
+    )
 
 
 @case
@@ -703,8 +882,9 @@ def broadcast_to(d):
 def reshape_like(d):
     if d.flag():
         return S.reshape_like(d.data((2, 6)), d.data((3, 4), name="like"), name="op")
-    return S.reshape_like(d.data((30, 7)), d.data((15, 2, 4), name="like"), lhs_begin=0, lhs_end=1, rhs_begin=0,
-                          rhs_end=2, name="op")
+    return S.reshape_like(
+        d.data((30, 7)), d.data((15, 2, 4), name="like"), lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=2, name="op"
+    )
 
 
 @case
@@ -742,8 +922,11 @@ def concat(d):
 @case
 def stack(d):
     shape = d.shape(1, 3)
-    return S.stack(*[d.data(shape, name="x%d" % at) for at in range(d.int(1, 3))], axis=d.int(-len(shape) - 1, len(shape)),
-                   name="op")
+    return S.stack(
+        *[d.data(shape, name="x%d" % at) for at in range(d.int(1, 3))],
+        axis=d.int(-len(shape) - 1, len(shape)),
+        name="op",
+    )
 
 
 @case
@@ -848,8 +1031,15 @@ def fully_connected(d):
 
 @case
 def dot(d):
-    first, second = d.one(((2, 3), (3, 4)), ((2, 3, 4), (4, 5)), ((3,), (3,)), ((2, 4), (4, 3, 2)), ((3,), (3, 2)),
-                          ((2, 3, 4), (4, 3, 2)), ((2, 3), (3,)))
+    first, second = d.one(
+        ((2, 3), (3, 4)),
+        ((2, 3, 4), (4, 5)),
+        ((3,), (3,)),
+        ((2, 4), (4, 3, 2)),
+        ((3,), (3, 2)),
+        ((2, 3, 4), (4, 3, 2)),
+        ((2, 3), (3,)),
+    )
     turn, other = len(first) > 1 and len(second) > 1 and d.flag(), len(first) > 1 and len(second) > 1 and d.flag()
     if len(first) > 1 and turn:
         first = (first[-1],) + first[:-1]
@@ -901,24 +1091,60 @@ def np_arithmetic(d):
     shape = d.shape()
     first, second = d.data(shape), d.data(tuple(d.one(size, 1) for size in shape), name="other")
     return d.one(
-        lambda: first + second, lambda: first - second, lambda: first * second, lambda: first / second,
-        lambda: np_.maximum(first, second), lambda: np_.minimum(first, second), lambda: first + 1.5, lambda: 2 - first,
-        lambda: 1 / first, lambda: first * 3, lambda: np_.hypot(first, second), lambda: np_.arctan2(first, second),
-        lambda: first % second, lambda: np_.abs(first) ** 1.5, lambda: np_.copysign(first, second), lambda: 1.5 ** first,
+        lambda: first + second,
+        lambda: first - second,
+        lambda: first * second,
+        lambda: first / second,
+        lambda: np_.maximum(first, second),
+        lambda: np_.minimum(first, second),
+        lambda: first + 1.5,
+        lambda: 2 - first,
+        lambda: 1 / first,
+        lambda: first * 3,
+        lambda: np_.hypot(first, second),
+        lambda: np_.arctan2(first, second),
+        lambda: first % second,
+        lambda: np_.abs(first) ** 1.5,
+        lambda: np_.copysign(first, second),
+        lambda: 1.5**first,
     )()
 
 
 @numpy_case
 def np_comparison(d):
     first, second = d.data((2, 3)), d.data((2, 3), name="other")
-    return d.one(lambda: first > second, lambda: first <= second, lambda: first == second, lambda: first < 0.5,
-                 lambda: first >= 0.0, lambda: first != second)()
+    return d.one(
+        lambda: first > second,
+        lambda: first <= second,
+        lambda: first == second,
+        lambda: first < 0.5,
+        lambda: first >= 0.0,
+        lambda: first != second,
+    )()
 
 
 @numpy_case
 def np_unary(d):
-    name = d.one("exp", "tanh", "sin", "square", "negative", "absolute", "floor", "ceil", "trunc", "rint", "fix", "cbrt",
-                 "degrees", "expm1", "sign", "reciprocal", "arctan", "sinh")
+    name = d.one(
+        "exp",
+        "tanh",
+        "sin",
+        "square",
+        "negative",
+        "absolute",
+        "floor",
+        "ceil",
+        "trunc",
+        "rint",
+        "fix",
+        "cbrt",
+        "degrees",
+        "expm1",
+        "sign",
+        "reciprocal",
+        "arctan",
+        "sinh",
+    )
     return getattr(mx.sym.np, name)(d.data(d.shape()))
 
 
@@ -948,17 +1174,36 @@ def np_arrangement(d):
     np_, npx = mx.sym.np, mx.sym.npx
     data = d.data((2, 3, 4))
     return d.one(
-        lambda: np_.reshape(data, (6, -1)), lambda: np_.transpose(data), lambda: np_.transpose(data, (1, 0, 2)),
-        lambda: np_.expand_dims(data, 1), lambda: np_.squeeze(np_.expand_dims(data, 0)), lambda: np_.swapaxes(data, 0, 2),
-        lambda: np_.moveaxis(data, 0, -1), lambda: np_.flip(data, 1), lambda: np_.repeat(data, 2, 1),
-        lambda: np_.tile(data, (2, 1)), lambda: np_.concatenate([data, data], axis=1), lambda: np_.stack([data, data], 1),
-        lambda: np_.broadcast_to(data, (2, 2, 3, 4)), lambda: np_.concatenate([data, data]),
-        lambda: npx.reshape(data, (-2, -5)), lambda: npx.reshape(data, (-6, 1, -1, -4)),
-        lambda: npx.batch_flatten(data), lambda: np_.split(data, 2, axis=2)[1], lambda: np_.split(data, (1, 3), axis=2)[1],
-        lambda: np_.ones_like(data), lambda: np_.zeros_like(data), lambda: np_.full_like(data, 2),
-        lambda: data + np_.zeros((3, 1)), lambda: data + np_.ones((4,)), lambda: data + np_.arange(4),
-        lambda: data + np_.full((4,), 2.5), lambda: np_.where(data > 0, data, np_.zeros_like(data)),
-        lambda: np_.clip(data, -0.5, 0.5), lambda: data.astype("int32"), lambda: np_.linspace(0, 1, 4) + data,
+        lambda: np_.reshape(data, (6, -1)),
+        lambda: np_.transpose(data),
+        lambda: np_.transpose(data, (1, 0, 2)),
+        lambda: np_.expand_dims(data, 1),
+        lambda: np_.squeeze(np_.expand_dims(data, 0)),
+        lambda: np_.swapaxes(data, 0, 2),
+        lambda: np_.moveaxis(data, 0, -1),
+        lambda: np_.flip(data, 1),
+        lambda: np_.repeat(data, 2, 1),
+        lambda: np_.tile(data, (2, 1)),
+        lambda: np_.concatenate([data, data], axis=1),
+        lambda: np_.stack([data, data], 1),
+        lambda: np_.broadcast_to(data, (2, 2, 3, 4)),
+        lambda: np_.concatenate([data, data]),
+        lambda: npx.reshape(data, (-2, -5)),
+        lambda: npx.reshape(data, (-6, 1, -1, -4)),
+        lambda: npx.batch_flatten(data),
+        lambda: np_.split(data, 2, axis=2)[1],
+        lambda: np_.split(data, (1, 3), axis=2)[1],
+        lambda: np_.ones_like(data),
+        lambda: np_.zeros_like(data),
+        lambda: np_.full_like(data, 2),
+        lambda: data + np_.zeros((3, 1)),
+        lambda: data + np_.ones((4,)),
+        lambda: data + np_.arange(4),
+        lambda: data + np_.full((4,), 2.5),
+        lambda: np_.where(data > 0, data, np_.zeros_like(data)),
+        lambda: np_.clip(data, -0.5, 0.5),
+        lambda: data.astype("int32"),
+        lambda: np_.linspace(0, 1, 4) + data,
     )()
 
 
@@ -983,15 +1228,22 @@ def npx_layers(d):
     return d.one(
         lambda: npx.convolution(data, d.weight("w", (2, 3, 3, 3)), d.weight("b", (2,)), kernel=(3, 3), num_filter=2),
         lambda: npx.pooling(data, kernel=(3, 3), stride=(2, 2), pool_type="avg", pooling_convention="full"),
-        lambda: npx.batch_norm(data, d.weight("g", (3,)), d.weight("b", (3,)), d.weight("m", (3,)),
-                               d.weight("v", (3,), 0.1, 2.0)),
+        lambda: npx.batch_norm(
+            data, d.weight("g", (3,)), d.weight("b", (3,)), d.weight("m", (3,)), d.weight("v", (3,), 0.1, 2.0)
+        ),
         lambda: npx.fully_connected(data, d.weight("w", (2, 48)), d.weight("b", (2,)), num_hidden=2),
         lambda: npx.layer_norm(data, d.weight("g", (4,)), d.weight("b", (4,))),
-        lambda: npx.activation(data, act_type="relu"), lambda: npx.leaky_relu(data, act_type="elu"),
-        lambda: npx.softmax(data, axis=1), lambda: npx.log_softmax(data), lambda: npx.relu(data), lambda: npx.sigmoid(data),
+        lambda: npx.activation(data, act_type="relu"),
+        lambda: npx.leaky_relu(data, act_type="elu"),
+        lambda: npx.softmax(data, axis=1),
+        lambda: npx.log_softmax(data),
+        lambda: npx.relu(data),
+        lambda: npx.sigmoid(data),
         lambda: npx.embedding(d.data((2, 3), 0, 5, name="x"), d.weight("w", (5, 2)), input_dim=5, output_dim=2),
-        lambda: npx.dropout(data, p=0.3), lambda: npx.batch_dot(d.data((2, 3, 4), name="x"), d.data((2, 4, 3), name="y")),
-        lambda: npx.arange_like(data, axis=1), lambda: npx.gamma(d.data((5,), 0.1, 4, name="x")),
+        lambda: npx.dropout(data, p=0.3),
+        lambda: npx.batch_dot(d.data((2, 3, 4), name="x"), d.data((2, 4, 3), name="y")),
+        lambda: npx.arange_like(data, axis=1),
+        lambda: npx.gamma(d.data((5,), 0.1, 4, name="x")),
         lambda: npx.reshape_like(data, d.data((6, 16), name="y")),
     )()
 
@@ -1029,8 +1281,12 @@ def record(function, seed):
         "inputs": draw.inputs,
         "params": draw.params,
         "outputs": [
-            {"name": name, "dtype": each.dtype.name, "shape": list(each.shape),
-             "data": base64.b64encode(np.ascontiguousarray(each).tobytes()).decode()}
+            {
+                "name": name,
+                "dtype": each.dtype.name,
+                "shape": list(each.shape),
+                "data": base64.b64encode(np.ascontiguousarray(each).tobytes()).decode(),
+            }
             for name, each in zip(symbol.list_outputs(), outputs)
         ],
     }

@@ -15,8 +15,10 @@ from klever.steps.model.shapes import UNKNOWN, Shape, normalise_axis
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Constants that are computed from sizes alone, such as prior boxes, in elements: ten times those of SSD at 1024.
-_MAX_CONSTANT = 50_000_000
+#: Constants that follow from sizes alone, such as prior boxes, in elements: ten times those of SSD at 1024 pixels.
+_MAX_CONSTANT = 10_000_000
+#: Integers are indices along one axis; no published network looks so many up.
+_MAX_INTEGERS = 1_000_000
 
 
 class UncoveredError(Exception):
@@ -143,6 +145,8 @@ class Site:
 
     def integers(self, values: Sequence[int], shape: Sequence[int] = (), role: str = "indices") -> str:
         """Fill 64-bit integers, a vector where no shape is given."""
+        if len(values) > _MAX_INTEGERS:
+            raise UncoveredError(f"a choice among {len(values)} places")
         return self._fill(role, Fill(tuple(shape) or (len(values),), integers=tuple(values)))
 
     def parameter(self, index: int, shape: Sequence[int], role: str) -> str:

@@ -15,7 +15,7 @@ from klever.steps.errors import MalformedModelError
 from klever.steps.formats.caffemodel.graph import Graph, Input, Layer
 from klever.steps.formats.caffemodel.shapes import infer_shapes
 from klever.steps.formats.caffemodel.weights import Blob
-from klever.steps.model.shapes import UNKNOWN, ShapeMismatchError
+from klever.steps.model.shapes import UNKNOWN
 
 
 class Translation(NamedTuple):
@@ -85,27 +85,37 @@ def _apply(site: Site) -> None:
         raise UncoveredError(f"code, the class {code.text('layer')[:60]}" if layer.type == "Python" else "")
     try:
         rule(site)
-    except (ShapeMismatchError, ArithmeticError, IndexError) as error:
+    except (ValueError, ArithmeticError, IndexError) as error:
         raise MalformedModelError(f"the layer {layer.name!r} ({layer.type}) contradicts itself: {error}") from error
 
 
+def _parameter_names(layer: Layer) -> list[str]:
+    return [param.text("name") for param in layer.fields.messages("param")]
+
+
 def _shared(layers: Iterable[Layer], weights: Mapping[str, tuple[Blob, ...]]) -> dict[str, Blob]:
-    """Return the blobs that layers share by a name (``param { name: ... }``)."""
-    found: dict[str, Blob] = {}
-    for layer in layers:
-        for param, blob in zip(layer.fields.messages("param"), weights.get(layer.name, ()), strict=False):
-            if param.text("name"):
-                found.setdefault(param.text("name"), blob)
-    return found
+    """Return the blobs that layers share by a name (``param { name: ... }``).
+
+    Where several layers store such a blob the last one in the file counts: Caffe copies each over the one before.
+    """
+    named = {layer.name: _parameter_names(layer) for layer in layers if "param" in layer.fields}
+    return {
+        name: blob
+        for layer, blobs in weights.items()
+        for name, blob in zip(named.get(layer, ()), blobs, strict=False)
+        if name
+    }
 
 
 def _stored(layer: Layer, weights: Mapping[str, tuple[Blob, ...]], shared: Mapping[str, Blob]) -> tuple[Blob, ...]:
-    """Return the blobs of a layer: its own, or where the file has none those that it shares with others."""
-    own = weights.get(layer.name)
-    if own is not None or not shared or "param" not in layer.fields:
-        return own or ()
-    names = [param.text("name") for param in layer.fields.messages("param")]
-    return tuple(shared[name] for name in names) if all(name in shared for name in names) else ()
+    """Return the blobs of a layer, its own and those that it shares."""
+    blobs = weights.get(layer.name, ())
+    if not shared or "param" not in layer.fields:
+        return blobs
+    names = _parameter_names(layer)
+    if not blobs:
+        return tuple(shared[name] for name in names) if all(name in shared for name in names) else ()
+    return tuple(shared.get(names[at], blob) if at < len(names) else blob for at, blob in enumerate(blobs))
 
 
 def _open_inputs(graph: Graph) -> tuple[str, ...]:

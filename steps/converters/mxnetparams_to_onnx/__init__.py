@@ -6,7 +6,7 @@ any operator.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from klever.steps.converters.interface import (
     Conversion,
@@ -26,6 +26,10 @@ from klever.steps.converters.mxnetparams_to_onnx.sketch import Sketch, SketchWei
 from klever.steps.converters.mxnetparams_to_onnx.walk import Finding, Walk
 from klever.steps.errors import UnansweredError, UnsupportedOperatorsError
 from klever.steps.model.shapes import UNKNOWN
+
+
+#: What the sizes of an image, a sequence and a volume are called.
+_LETTERS: Final = {3: "NCW", 4: "NCHW", 5: "NCDHW"}
 
 
 class MXNetParamsToONNX(Converter):
@@ -77,9 +81,13 @@ def _survey(network: Network, options: Options) -> Survey:
 
 
 def _questions(network: Network, lacking: Sequence[Finding]) -> tuple[Question, ...]:
-    """Ask for the shape of each input that is not fully known, where a rule needs sizes."""
+    """Ask for the shape of each input without a rank, and of all that are not fully known where a rule needs sizes."""
     if not lacking:
-        return ()
+        return tuple(
+            Question(f"the shape of input {tensor.name!r} is not in the files", f"--shape {tensor.name}=1,...")
+            for tensor in network.inputs
+            if tensor.shape is None
+        )
     first = lacking[0]
     others = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
     return tuple(
@@ -97,10 +105,9 @@ def _example(shape: tuple[int, ...] | None) -> str:
     """Write a shape with what has to be filled in: a batch of 1, letters elsewhere."""
     if shape is None:
         return "1,..."
-    letters = iter("HWDEFGIJKLMNOPQRSTUVXYZ" * 2)
-    return ",".join(
-        str(size) if size != UNKNOWN else "1" if at == 0 else next(letters) for at, size in enumerate(shape)
-    )
+    letters = _LETTERS.get(len(shape), "NABDEFGHIJKLMOPQRSTUVWXYZ" * 2)
+    sizes = ("1" if letter == "N" else letter for letter in letters)
+    return ",".join(letter if size == UNKNOWN else str(size) for size, letter in zip(shape, sizes, strict=False))
 
 
 def _grouped(findings: Sequence[Finding]) -> tuple[Uncovered, ...]:

@@ -28,8 +28,8 @@ What a rule has to know:
 * **Results**: the last node of the rule is made by `Call.finish` (or ``call.graph.reshape(x, ..., **call.last)``) and
   so bears MXNet's name of the result; steps in between by `Call.emit` or `Call.graph`. A rule may return an input's
   name unchanged. Results that nothing reads (`Call.wanted`) may be left out at the end, or be ``""``.
-* **Stored results**: what a rule makes of stored arrays alone (a reshaped or joined weight) it may give back as a stored
-  array by ``return call.store(weight)``, so that the next rule sees a `Call.weight` again.
+* **Stored results**: what a rule makes of stored arrays alone (a reshaped or joined weight) it may give back as a
+  stored array by ``return call.store(weight)``, so that the next rule sees a `Call.weight` again.
 * **Bodies** of loops and branches: `Call.subgraphs`, `Call.translate`.
 
 What does not belong here: the rule of any operator.
@@ -56,18 +56,17 @@ MAX_COMPUTED_ELEMENTS: Final = 1 << 24
 FLOATS: Final = frozenset({"float16", "float32", "float64", "bfloat16"})
 
 #: Operators that onnxruntime, the runtime of most, has for single precision and not for double.
-SINGLE_ONLY: Final = frozenset(
-    """
-    Conv ConvTranspose AveragePool GlobalAveragePool GlobalMaxPool LRN InstanceNormalization Erf Elu Selu HardSigmoid
-    Softplus Softsign Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Resize Mish Gelu GridSample
-    """.split()
-)
+SINGLE_ONLY: Final = frozenset({
+    *("Conv", "ConvTranspose", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LRN", "InstanceNormalization"),
+    *("Elu", "Erf", "Gelu", "HardSigmoid", "Mish", "Selu", "Softplus", "Softsign", "GridSample", "Resize"),
+    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Sinh", "Tan"),
+})  # fmt: skip
 
 Results = str | Sequence[str]
 
 
 class UncoveredError(Exception):
-    """This use of an operator cannot be carried over; ``reason`` says which attribute or form of it."""
+    """A use of an operator that cannot be carried over; ``reason`` says which attribute or form of it."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
@@ -124,7 +123,8 @@ class Call:
     #: Whether () is a scalar (numpy's rules) instead of an unknown shape.
     scalars: bool = False
     subgraphs: tuple[Graph, ...] = ()
-    reserved: frozenset[str] = frozenset()
+    #: The positions of results that are outputs of the whole graph, whose names are kept for them.
+    reserved: frozenset[int] = frozenset()
     result_types: dict[int, str] = field(default_factory=dict)
     result_shapes: dict[int, Shape] = field(default_factory=dict)
     result_weights: "dict[int, Weight]" = field(default_factory=dict)
@@ -301,9 +301,11 @@ class Call:
 
     def last_of(self, positions: Sequence[int]) -> dict[str, Any]:
         """Name a node after this one, and its results as those at ``positions`` of the operator."""
-        names = [self.result_names(position) for position in positions]
-        # A head's name is kept for it; any other gives way to a name that is taken.
-        chosen = [name if name in self.reserved else self.graph.unique(name) for name in names]
+        # Any other name gives way to one that is taken.
+        chosen = [
+            name if position in self.reserved else self.graph.unique(name)
+            for position, name in ((position, self.result_names(position)) for position in positions)
+        ]
         return {"name": self.name or None, "outputs": chosen, "reserved": True}
 
     def typed(self, dtype: str, index: int = 0) -> None:

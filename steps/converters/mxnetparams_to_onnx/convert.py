@@ -30,12 +30,16 @@ def convert_network(
     builder = GraphBuilder("mxnet", options.opset)
     with opened(model.files, model.claim.files[1]) as source:
         build(network, builder, source)
-        write_model(
-            builder,
-            directory / "model.onnx",
-            half=options.dtype == "float16",
-            progress=lambda done: progress(done, "writing"),
-        )
+        try:
+            write_model(
+                builder,
+                directory / "model.onnx",
+                half=options.dtype == "float16",
+                progress=lambda done: progress(done, "writing"),
+            )
+        except (ValueError, LookupError, ArithmeticError) as error:
+            # A weight that does not have the shape that its rule found.
+            raise ConversionError(f"the weights do not fit the graph: {error}") from error
     return Conversion(ranges=_ranges(network))
 
 

@@ -65,7 +65,7 @@ def read_network(model: SourceModel, options: Options) -> Network:
     ]
     _refuse_missing(graph, used, frozenset(fed))
     inputs = _inputs(tuple(dict.fromkeys(fed)), model, options)
-    shapes = _infer(graph, arrays, inputs, frozenset(options.shapes))
+    shapes = _infer(graph, arrays, inputs)
     inputs = tuple(tensor.model_copy(update={"shape": shapes.of(tensor.name)}) for tensor in inputs)
     return Network(graph, arrays, used, inputs, _once(output_names(graph)), shapes)
 
@@ -112,9 +112,7 @@ def computed_type(dtype: str | None) -> str:
     return "float32" if dtype in (None, "bfloat16") else str(dtype)
 
 
-def _infer(
-    graph: Graph, arrays: Mapping[str, Array], inputs: Sequence[Tensor], asked: frozenset[str]
-) -> InferredShapes:
+def _infer(graph: Graph, arrays: Mapping[str, Array], inputs: Sequence[Tensor]) -> InferredShapes:
     """Let the shapes of the arrays, then those of the inputs flow through the graph."""
     shapes = InferredShapes(graph)
     variables = {node.name: node for node in graph.nodes if node.is_variable}
@@ -126,7 +124,7 @@ def _infer(
             _try_to_state(shapes, name, declared_shape(node.attributes))
     shapes.propagate()
     for tensor in inputs:
-        if not _try_to_state(shapes, tensor.name, tensor.shape) and tensor.name in asked:
+        if not _try_to_state(shapes, tensor.name, tensor.shape):
             raise ConversionError(
                 f"the shape {tensor.shape} for input {tensor.name!r} contradicts the weights, which take "
                 f"{shapes.of(tensor.name)}",

@@ -99,7 +99,6 @@ class _Passage:
         self._shapes = shapes
         self._builder = builder
         self._heads = heads
-        self._reserved = frozenset(heads.values())
         self._known: dict[Entry, Operand] = {}
         self._used = find_used(graph)
         self._wanted: dict[int, set[int]] = {at: set() for at in self._used}
@@ -149,7 +148,7 @@ class _Passage:
             return rule(call)
         except (KleverError, UncoveredError, ShapeNeededError):
             raise
-        except (ValueError, LookupError, ArithmeticError) as error:
+        except (ValueError, LookupError, ArithmeticError, TypeError) as error:
             # Attributes and shapes that contradict each other surface in many ways.
             raise MalformedModelError(
                 f"node {call.name!r} ({printable(call.operator)}) contradicts its operator's definition: "
@@ -170,7 +169,7 @@ class _Passage:
             translate=self._walk.translate,
             scalars=self._graph.scalars or node.op.startswith("_np"),
             subgraphs=node.subgraphs,
-            reserved=self._reserved,
+            reserved=frozenset(index for index in self._wanted[at] if Entry(at, index) in self._heads),
         )
 
     def _head(self, head: Entry) -> Value:

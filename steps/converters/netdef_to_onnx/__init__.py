@@ -45,7 +45,7 @@ class NetDefToOnnx(Converter):
         with ExitStack() as stack:
             nets = read_nets(model, options, stack)
             findings = translate(nets, sketch, fill, lambda _: None)
-        questions = tuple(findings.questions(nets.inputs))
+        questions = tuple(findings.questions(nets))
         uncovered = findings.uncovered()
         if findings.needs and not questions:
             # No answer would help: the shapes of all inputs are known.

@@ -47,6 +47,17 @@ class Bound(NamedTuple):
     quantum: Quantum | None = None
 
 
+def fitting(value: float, dtype: str) -> float:
+    """Return a number where elements of ``dtype`` can hold it; raises `RefusedError`."""
+    if dtype.startswith(("int", "uint")):
+        signed = dtype.startswith("int")
+        bits = int(dtype.lstrip("uint"))
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+        if not low <= value <= high:
+            raise RefusedError(f"{value} is no {dtype}")
+    return value
+
+
 #: What a rule returns: the names of the values that its outputs are, None for one that nothing can compute.
 Result = str | Sequence[str | None] | None
 
@@ -182,15 +193,17 @@ class Call:
 
     def constant(self, value: Any, dtype: str | None = None) -> str:
         """Add a small array; Python's integers are int64 and its floats float32."""
+        for each in value if isinstance(value, list) else [value]:
+            fitting(each, dtype or ("float32" if isinstance(each, float) else "int64"))
         return self.graph.constant(value, dtype=dtype)
 
     def integers_of(self, values: Sequence[int]) -> str:
         """Add a list of int64, which may be empty."""
-        return self.graph.constant(list(values), dtype="int64")
+        return self.graph.constant([fitting(value, "int64") for value in values], dtype="int64")
 
     def scalar(self, value: float, index: int = 0) -> str:
         """Add a number of the type of an input."""
-        return self.graph.constant(value, dtype=self.dtype(index))
+        return self.graph.constant(fitting(value, self.dtype(index)), dtype=self.dtype(index))
 
     def cast(self, x: str, dtype: str) -> str:
         """Convert within the operator."""

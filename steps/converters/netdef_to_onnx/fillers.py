@@ -5,17 +5,17 @@ What does not belong here: reading the values (see ``weights``). Source of the d
 """
 
 from enum import Enum
-from math import prod
+from math import isfinite, prod
 from typing import Final, NamedTuple
 
-from klever.steps.converters.netdef_to_onnx.call import RefusedError
+from klever.steps.converters.netdef_to_onnx.call import RefusedError, fitting
 from klever.steps.errors import LimitExceededError
 from klever.steps.files import Source
 from klever.steps.formats.netdef.graph import Argument, Operator
 from klever.steps.formats.netdef.values import DTYPES
 
-#: What is filled by a rule and not by values in the file; more than any published embedding has, in elements.
-MAX_MADE_ELEMENTS: Final = 1 << 28
+#: What is filled by a rule and not by values in the file, in elements: the first full layer of VGG has 103 million.
+MAX_MADE_ELEMENTS: Final = 1 << 27
 _MAX_RANK: Final = 32
 
 
@@ -74,6 +74,8 @@ def describe(operator: Operator, source: Source | None) -> Filled:
         raise RefusedError("its values are random")
     shape = _shape(operator)
     if kind in _STORED:
+        if _stored_dtype(operator) == "object":
+            raise RefusedError("it fills text")
         return Filled(Kind.STORED, _stored_dtype(operator), shape, operator.arguments.get("values"), source=source)
     if kind in _BYTES:
         return Filled(Kind.BYTES, "uint8", shape, operator.arguments.get("values"), source=source)
@@ -113,5 +115,11 @@ def constant(operator: Operator) -> tuple[str, float | int | bool]:
         raise RefusedError(f"it fills elements of type {stated}")
     if dtype.startswith("float"):
         return dtype, value.f if value.f is not None else float(value.i or 0)
-    whole = value.i if value.i is not None else int(value.f or 0)
-    return dtype, bool(whole) if dtype == "bool" else whole
+    whole = value.i if value.i is not None else _whole(value.f or 0.0)
+    return dtype, bool(whole) if dtype == "bool" else int(fitting(whole, dtype))
+
+
+def _whole(value: float) -> int:
+    if not isfinite(value):
+        raise RefusedError(f"{value} is no whole number")
+    return int(value)

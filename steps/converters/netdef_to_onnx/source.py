@@ -31,11 +31,11 @@ _INDICES: Final = {
 
 
 class Nets(NamedTuple):
-    """A model to translate; ``sources`` are the open files of the predict and the init net."""
+    """A model to translate; ``sources`` are the open files of the predict and the init net, None without stored weights."""
 
     predict: Net
     init: Net
-    sources: tuple[Source, Source]
+    sources: tuple[Source, Source] | None
     inputs: Mapping[str, Value]
     outputs: tuple[str, ...]
     #: Blob to the shape, type and, of few integers, content that the init net gives it.

@@ -32,7 +32,8 @@ class Findings:
 
     def __init__(self) -> None:
         self._uncovered: dict[tuple[str, str], list[str]] = {}
-        self._needed: dict[str, None] = {}
+        #: What needs a shape, in words, to the blob whose shape it is.
+        self._needed: dict[str, str] = {}
         self.notes: dict[str, None] = {}
 
     def refuse(self, operator: Operator, reason: str) -> None:
@@ -42,25 +43,33 @@ class Findings:
 
     def need(self, operator: Operator, blob: str) -> None:
         """Take note of a blob whose shape has to be known."""
-        self._needed[f"{operator.type} for {operator.outputs[0] if operator.outputs else blob}"] = None
+        self._needed[f"{operator.type} for {operator.outputs[0] if operator.outputs else blob}"] = blob
 
     def uncovered(self) -> tuple[Uncovered, ...]:
         """Return what cannot be carried over."""
         return tuple(Uncovered(kind, tuple(nodes), reason) for (kind, reason), nodes in self._uncovered.items())
 
-    def questions(self, inputs: Mapping[str, Value]) -> Iterator[Question]:
+    def questions(self, nets: Nets) -> Iterator[Question]:
         """Ask for the shapes of the inputs that leave a needed one open."""
         if not self._needed:
             return
         needing = next(iter(self._needed))
-        for name, value in inputs.items():
+        wanted = set(self._needed.values())
+        for operator in reversed(nets.predict.operators):
+            if wanted.intersection(operator.outputs):
+                wanted.update(operator.inputs)
+        for name, value in nets.inputs.items():
+            if name not in wanted:
+                continue
             if value.shape is None:
                 yield Question(
                     f"the shape of input {name!r}, which {needing} needs, is not in the files",
                     f"--shape {name}=SIZE,SIZE,...",
                 )
             elif UNKNOWN in value.shape[1:]:
-                sizes = ",".join("SIZE" if size == UNKNOWN and axis else str(size) for axis, size in enumerate(value.shape))
+                sizes = ",".join(
+                    "SIZE" if size == UNKNOWN and axis else str(size) for axis, size in enumerate(value.shape)
+                )
                 yield Question(
                     f"sizes of input {name!r}, which {needing} needs, are not in the files", f"--shape {name}={sizes}"
                 )
@@ -114,7 +123,8 @@ class Translation:
             return
         # The walk goes on as if the operator were drawn, so that everything is found at once.
         for name, value in zip(operator.outputs, expected, strict=True):
-            self.bound[name] = Bound(self.graph.unique(name), value)
+            quantum = Quantum(1.0, 0) if operator.type.startswith("Int8") else None
+            self.bound[name] = Bound(self.graph.unique(name), value, quantum)
 
     def _call(self, operator: Operator, targets: list[tuple[str, bool]], expected: list[Value]) -> Call:
         missing = [name for name in operator.inputs if name not in self.bound]
@@ -168,7 +178,9 @@ def translate(nets: Nets, graph: Graph, fill: Fill, reserve: Callable[[str], Non
             reserve(name)
     _fill_parameters(nets, translation)
     translation.run(
-        nets.predict.operators, nets.sources[0], {name: at for name, at in final.items() if name not in nets.inputs}
+        nets.predict.operators,
+        nets.sources and nets.sources[0],
+        {name: at for name, at in final.items() if name not in nets.inputs},
     )
     for name in nets.outputs:
         _declare(name, nets, translation, frozenset(final))
@@ -183,7 +195,7 @@ def _fill_parameters(nets: Nets, translation: Translation) -> None:
         if any(name in wanted and name not in nets.inputs for name in operator.outputs):
             live.append(operator)
             wanted.update(operator.inputs)
-    translation.run(live[::-1], nets.sources[1])
+    translation.run(live[::-1], nets.sources and nets.sources[1])
     for name, value in nets.filled.items():
         bound = translation.bound.get(name)
         if bound is not None and name not in nets.inputs:

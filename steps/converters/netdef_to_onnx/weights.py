@@ -4,7 +4,7 @@ A ``repeated float`` of protobuf 2 takes five bytes an element, tag and value, u
 not belong here: which operators fill (see ``fillers``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -35,7 +35,7 @@ def weight_of(filled: Filled) -> Weight:
     Reading raises `MalformedModelError` where the file does not hold as many values as the shape takes.
     """
     if filled.kind is Kind.CONSTANT:
-        return _made(filled, lambda: np.full(filled.shape, filled.value, filled.dtype))
+        return Weight(filled.dtype, filled.shape, lambda: _constant_chunks(filled))
     if filled.kind is Kind.RANGE:
         return _made(filled, lambda: np.arange(filled.elements, dtype=filled.dtype))
     if filled.kind is Kind.DIAGONAL:
@@ -47,14 +47,23 @@ def weight_of(filled: Filled) -> Weight:
     return _made(filled, lambda: _small(filled))
 
 
-def _made(filled: Filled, make: Any) -> Weight:
+def _made(filled: Filled, make: Callable[[], NDArray[Any]]) -> Weight:
     def chunks() -> Iterator[memoryview]:
-        array = np.ascontiguousarray(make(), np.dtype(filled.dtype).newbyteorder("<"))
+        array: NDArray[Any] = np.ascontiguousarray(make(), np.dtype(filled.dtype).newbyteorder("<"))
         if array.size != filled.elements:
             raise _miscounted(filled, array.size)
-        yield memoryview(array.reshape(-1).view(np.uint8))
+        yield array.reshape(-1).view(np.uint8).data
 
     return Weight(filled.dtype, filled.shape, chunks)
+
+
+def _constant_chunks(filled: Filled) -> Iterator[bytes]:
+    step = _CHUNK_BYTES // 8
+    chunk = np.full(min(filled.elements, step), filled.value, np.dtype(filled.dtype).newbyteorder("<")).tobytes()
+    for _ in range(filled.elements // step):
+        yield chunk
+    width = len(chunk) // max(min(filled.elements, step), 1)
+    yield chunk[: filled.elements % step * width]
 
 
 def _diagonal(filled: Filled) -> NDArray[Any]:

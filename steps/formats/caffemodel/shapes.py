@@ -66,6 +66,8 @@ def infer_shapes(graph: Graph, given: Mapping[str, Shape] = MappingProxyType({})
 def _possible(shape: Shape) -> Shape:
     if shape is not None and max(shape, default=0) > MAX_SIZE:
         raise ShapeMismatchError("a size is larger than any that a blob can have")
+    if shape is not None and min(shape, default=0) < UNKNOWN:
+        raise ShapeMismatchError("a size is negative")
     return shape
 
 

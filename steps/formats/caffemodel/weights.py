@@ -72,7 +72,7 @@ def check_weights(source: Source) -> int:
 
 
 def read_weights(source: Source) -> dict[str, tuple[Blob, ...]]:
-    """Locate the blobs of every layer that stores any, by the layer's name.
+    """Locate the blobs of every layer that stores any, by the layer's name, in the order of the file.
 
     Of layers that share a name the last one counts, as with ``Net::CopyTrainedLayersFrom``. Raises what
     `check_weights` raises.
@@ -81,6 +81,7 @@ def read_weights(source: Source) -> dict[str, tuple[Blob, ...]]:
     for number, message in _layers(source):
         name, blobs = _layer(source, message, v1=number == _V1_LAYERS)
         if blobs:
+            found.pop(name, None)
             found[name] = blobs
     return found
 

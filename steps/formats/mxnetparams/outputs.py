@@ -61,9 +61,7 @@ _NUMBERED: Final = frozenset(
 def output_names(graph: Graph) -> tuple[str, ...]:
     """Return the names of the graph's outputs, as ``Symbol.list_outputs`` does."""
     several = {head.node for head in graph.heads if head.output > 0}
-    return tuple(
-        output_name(graph.nodes[head.node], head.output, several=head.node in several) for head in graph.heads
-    )
+    return tuple(output_name(graph.nodes[head.node], head.output, several=head.node in several) for head in graph.heads)
 
 
 def output_name(node: Node, output: int, *, several: bool) -> str:

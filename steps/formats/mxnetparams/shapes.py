@@ -187,6 +187,11 @@ class InferredShapes:
             for place in call.integers(key) or ():
                 shapes[place] = outer.popleft()
         inner = self._inner(body, shapes)
+        # A state that begins with zeros for a batch that is not known learns it from the body.
+        variables = [node.name for node in body.nodes if node.is_variable]
+        first = len(call.integers("in_data_locs") or ())
+        for index, place in enumerate(call.integers("in_state_locs") or (), start=first):
+            call.expect(index, inner.of(variables[place]))
         stacked = call.integer("num_out_data", 0)
         for index in call.outputs:
             shape = inner[body.heads[index]]

@@ -33,7 +33,7 @@ def _limit(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
     del inputs
     width = 5 if operator.integer("rotated") else 4
     kept = Value((UNKNOWN,), "int32")
-    return [_SCORES, Value((UNKNOWN, width), "float32"), _SCORES, _SCORES, kept, kept]
+    return [_SCORES, Value((UNKNOWN, width), "float32"), _SCORES, _SCORES, kept, Value((UNKNOWN, UNKNOWN), "int32")]
 
 
 def _regions(operator: Operator, inputs: Sequence[Value]) -> list[Value]:

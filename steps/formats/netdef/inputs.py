@@ -60,7 +60,9 @@ def _implied(operator: Operator, index: int, known: Mapping[str, Value], produce
         return found
     if operator.type == "Int8Quantize" and index == 0:
         # What is quantised comes as numbers.
-        return Implied(Value(produced.value.shape if produced else None, "float32"), bool(produced and produced.binding))
+        return Implied(
+            Value(produced.value.shape if produced else None, "float32"), bool(produced and produced.binding)
+        )
     if kind in _TRANSPARENT and (index == 0 or kind == "Sum"):
         return produced
     if index == 0 and kind in ("NCHW2NHWC", "NHWC2NCHW") and produced is not None:

@@ -354,6 +354,23 @@ def _mat_mul(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
     return [Value(matmul(a, b), inputs[0].dtype)]
 
 
+def _matrix_product(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
+    """Multiply what ``axis_a`` and ``axis_b`` part into rows and columns."""
+    sides = []
+    for index, name in enumerate(("a", "b")):
+        shape = inputs[index].shape if index < len(inputs) else None
+        axis = operator.integer(f"axis_{name}", 1)
+        if not shape:
+            sides.append((UNKNOWN, UNKNOWN))
+            continue
+        at = normalise_axis(axis, len(shape))
+        rows, columns = count(shape[:at]), count(shape[at:])
+        sides.append((columns, rows) if operator.integer(f"trans_{name}") else (rows, columns))
+    if len(inputs) > 2:
+        return [Value(inputs[2].shape, inputs[0].dtype)]
+    return [Value(matmul(*sides), inputs[0].dtype)]
+
+
 def _top_k(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
     data = inputs[0]
     if data.shape is None:
@@ -461,7 +478,8 @@ RULES: Final[Mapping[str, Rule]] = {
     **_rules(_lengths(1), "LengthsMax", "LengthsMean", "LengthsSum"),
     **_rules(_lengths(2), "LengthsWeightedSum", "SparseLengthsMax", "SparseLengthsMean", "SparseLengthsSum"),
     **_rules(_lengths(3), "SparseLengthsPositionalWeightedSum", "SparseLengthsWeightedSum"),
-    **_rules(_mat_mul, "BatchMatMul", "MatMul"),
+    "BatchMatMul": _mat_mul,
+    "MatMul": _matrix_product,
     **_rules(_arg_best, "ArgMax", "ArgMin"),
     **_rules(_concat, "Append", "Concat", "DepthConcat"),
     **_rules(_split, "DepthSplit", "Split"),

@@ -4,7 +4,7 @@ Every SavedModel writes and reads its own checkpoint by operators too. Those cou
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from klever.steps.frameworks.tensorflow import Function, Node
 from klever.steps.model.signature import NamedSignature
@@ -82,22 +82,34 @@ def is_relevant(node: Node) -> bool:
     return node.op in _CHECKPOINT or _deed(node) is not None or next(node.functions(), None) is not None
 
 
+class Hazard(NamedTuple):
+    """A kind of operator that reaches out, and the first place where it stands."""
+
+    operator: str
+    #: As it follows the operator: ``writes files``.
+    deed: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"the operator {self.operator} {self.deed} (in {self.place})"
+
+
 def find_hazards(
     nodes: Sequence[Node], functions: Mapping[str, Function], signatures: Iterable[NamedSignature]
-) -> Iterator[str]:
-    """Yield a sentence for each kind of operator that reaches out, with the first place where it stands."""
-    found: dict[str, str] = {}
+) -> Iterator[Hazard]:
+    """Yield each kind of operator that reaches out, up to a number that nobody reads to the end."""
+    found: dict[tuple[str, str], str] = {}
     places: list[tuple[str, Iterable[Node]]] = [("the main graph", nodes)]
     places += [(f"function {name}", function.nodes) for name, function in functions.items()]
     for place, members in places:
         for node in members:
             if deed := _deed(node):
-                found.setdefault(f"{node.op} {deed}", place)
+                found.setdefault((node.op, deed), place)
     for place, node in _served(nodes, functions, signatures):
         if deed := _CHECKPOINT.get(node.op):
-            found.setdefault(f"{node.op} {deed} when a signature runs", place)
-    for what, place in list(found.items())[:_MAX_NAMED]:
-        yield f"the operator {what} (in {place})"
+            found.setdefault((node.op, f"{deed} when a signature runs"), place)
+    for (operator, deed), place in list(found.items())[:_MAX_NAMED]:
+        yield Hazard(operator, deed, place)
 
 
 def _deed(node: Node) -> str | None:

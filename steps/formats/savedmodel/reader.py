@@ -169,7 +169,7 @@ def read_model(files: ModelFiles, path: str) -> Reading:
         notes.append(f"there is no signature {DEFAULT}; {chosen} stands in for it")
     served = graph.signatures[chosen] if chosen is not None else NamedSignature()
     notes += graph.notes
-    notes += find_hazards(graph.nodes, graph.functions, graph.signatures.values())
+    notes += map(str, find_hazards(graph.nodes, graph.functions, graph.signatures.values()))
     signature = Signature(
         inputs=served.inputs,
         outputs=served.outputs,

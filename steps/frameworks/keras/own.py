@@ -157,9 +157,7 @@ TF_KERAS_OBJECTS: Final = frozenset(
     ).split()
 )
 TF_KERAS_ACTIVATIONS: Final = frozenset(
-    (
-        "elu exponential gelu hard_sigmoid linear mish relu selu sigmoid softmax softplus softsign swish tanh "
-    ).split()
+    ("elu exponential gelu hard_sigmoid linear mish relu selu sigmoid softmax softplus softsign swish tanh ").split()
 )
 TF_KERAS_TRAINING: Final = frozenset(
     (

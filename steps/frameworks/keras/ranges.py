@@ -11,7 +11,9 @@ from klever.steps.frameworks.keras.layer import Layer
 #: Half-open.
 Range = tuple[int, int]
 #: Layers that hand on what they are given, for which rows stay rows.
-_PASSING = frozenset({"Dropout", "Masking", "Reshape", "Flatten", "Permute", "RepeatVector", "Activation", "InputLayer"})
+_PASSING = frozenset(
+    {"Dropout", "Masking", "Reshape", "Flatten", "Permute", "RepeatVector", "Activation", "InputLayer"}
+)
 _MAX_NESTING = 24
 
 

@@ -61,7 +61,16 @@ _RUNNING: Final = {
 }
 #: Values that configurations write as objects, which hold no class.
 _LITERALS: Final = frozenset(
-    {"__tensor__", "__numpy__", "__bytes__", "__keras_tensor__", "__tuple__", "__ellipsis__", "__slice__", "TensorShape"}
+    {
+        "__tensor__",
+        "__numpy__",
+        "__bytes__",
+        "__keras_tensor__",
+        "__tuple__",
+        "__ellipsis__",
+        "__slice__",
+        "TensorShape",
+    }
 )
 _PACKAGES: Final = frozenset({"keras", "tf_keras", "builtins"})
 _REGISTERED: Final = frozenset({"Keras", "keras", ""})

@@ -99,9 +99,7 @@ class GraphBuilder:
         self._root.weights[name] = weight
         return name
 
-    def computed(
-        self, name: str, function: Callable[[], NDArray[Any]], dtype: str, shape: tuple[int, ...]
-    ) -> str:
+    def computed(self, name: str, function: Callable[[], NDArray[Any]], dtype: str, shape: tuple[int, ...]) -> str:
         """Add an initializer that ``function`` computes when the model is written."""
         return self.weight(name, Weight.made(function, dtype, shape))
 

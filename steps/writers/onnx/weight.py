@@ -80,9 +80,7 @@ class Weight:
         """
         dtype, shape = dtype or self.dtype, self.shape if shape is None else shape
 
-        return replace(
-            self, dtype=dtype, shape=shape, chunks=lambda: [_bytes_of(function(self.numpy()), dtype, shape)]
-        )
+        return replace(self, dtype=dtype, shape=shape, chunks=lambda: [_bytes_of(function(self.numpy()), dtype, shape)])
 
     def reshape(self, shape: tuple[int, ...]) -> Self:
         """Return the same bytes under another shape."""

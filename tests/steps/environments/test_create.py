@@ -14,7 +14,7 @@ import pytest
 
 from klever.steps.environments.create import CreationFailedError, CreationUnavailableError, create, delete
 from klever.steps.environments.locate import MARKER, directory_of, find_interpreter, is_available, made_with
-from klever.steps.environments.process import run_in
+from klever.steps.environments.process import PROGRAMS, run_in
 from klever.steps.environments.pythons import find_python, variable_of
 from klever.steps.environments.table import ENVIRONMENTS, Environment
 from klever.steps.errors import EnvironmentMissingError
@@ -100,6 +100,28 @@ def test_what_is_pinned_is_installed_from_where_pip_is_configured(wheel: Path) -
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert any("tiny" in doing and "fetching" in doing for _, doing in told)
     assert find_interpreter(TINY) == python
+
+
+@pytest.mark.usefixtures("quick_python", "wheel")
+def test_what_the_user_installs_elsewhere_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "constraints.txt").write_text("tiny==0.1\n")
+    monkeypatch.setenv("PIP_CONSTRAINT", str(folder / "constraints.txt"))
+    monkeypatch.setenv("PIP_TARGET", str(folder / "elsewhere"))
+    monkeypatch.setenv("PYTHONPATH", str(folder / "elsewhere"))
+    create(TINY)
+    assert not (folder / "elsewhere").exists()
+
+
+def test_a_relative_directory_is_meant_from_where_klever_was_started(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("KLEVER_ENVIRONMENTS", "here")
+    create(BARE)
+    assert directory_of(BARE).parent == folder / "here"
+    (folder / "main.py").write_text((PROGRAMS / "main.py").read_text())
+    (folder / "where.py").write_text("import sys\ndef run(request, progress):\n    return {'prefix': sys.prefix}\n")
+    assert run_in(BARE, "where", {}, programs=folder) == {"prefix": str(directory_of(BARE))}
 
 
 def test_a_second_request_finds_the_environment_and_makes_nothing() -> None:

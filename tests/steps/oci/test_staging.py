@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from klever.steps.errors import AlreadyExistsError, ArchiveError, StorageError
-from klever.steps.oci.staging import remove_stale, staged_directory
+from klever.steps.oci.staging import remove_stale, scratch_directory, staged_directory
 
 
 def names(directory: Path) -> list[str]:
@@ -133,3 +133,34 @@ def test_a_disk_error_in_publishing_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError), staged_directory(tmp_path / "x") as staging:
         staging.rmdir()
     assert names(tmp_path) == []
+
+
+def test_a_scratch_directory_is_private_and_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with scratch_directory("work") as first, scratch_directory("work") as second:
+        assert first != second
+        assert first.parent == tmp_path
+        assert stat.S_IMODE(first.stat().st_mode) == 0o700
+        (first / "file").touch()
+    assert names(tmp_path) == []
+
+
+def test_scratch_directories_of_killed_runs_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = """
+import os, signal
+from klever.steps.oci.staging import scratch_directory
+with scratch_directory("work") as scratch:
+    (scratch / "file").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", script], env={"TMPDIR": str(tmp_path)})
+    assert len(names(tmp_path)) == 1
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with scratch_directory("work") as scratch:
+        assert names(tmp_path) == [scratch.name]
+
+
+def test_a_scratch_directory_that_cannot_be_made_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/proc")
+    with pytest.raises(StorageError), scratch_directory("work"):
+        pass

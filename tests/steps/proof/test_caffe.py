@@ -6,6 +6,7 @@ import pytest
 
 from klever.steps.converters.interface import SourceModel
 from klever.steps.encodings.prototext import parse_prototext
+from klever.steps.errors import ConversionError
 from klever.steps.files import LocalFiles
 from klever.steps.formats.caffemodel.graph import build_graph
 from klever.steps.formats.interface import Claim, Evidence
@@ -89,3 +90,48 @@ def test_copies_of_a_blob_are_the_blob_that_they_copy(tmp_path: Path) -> None:
         "b1": ("s", 1),
         "b2": ("s", 1),
     }
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        'type: "Log" log_param { shift: 1 }',
+        'type: "LRN" lrn_param { k: 2 }',
+        'type: "InnerProduct" inner_product_param { num_output: 2 transpose: true }',
+        'type: "Deconvolution" convolution_param { num_output: 2 kernel_size: 2 dilation: 2 }',
+        'type: "MVN" mvn_param { eps: 0.01 }',
+        'type: "Swish" swish_param { beta: 2 }',
+        'type: "Scale" bottom: "x" scale_param { bias_term: true }',
+        'type: "Concat"',
+    ],
+)
+def test_what_opencv_computes_otherwise_than_caffe_is_no_measure(tmp_path: Path, layer: str) -> None:
+    text = (
+        f'input: "x" input_shape {{ dim: 1 dim: 3 dim: 4 dim: 4 }} layer {{ name: "f" bottom: "x" top: "y" {layer} }}'
+    )
+    with pytest.raises(ConversionError, match="otherwise than Caffe, and layer 'f' has that"):
+        deployed(model(tmp_path, text), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        'type: "Log"',
+        'type: "LRN" lrn_param { k: 1 local_size: 3 }',
+        'type: "InnerProduct" inner_product_param { num_output: 2 transpose: false }',
+        'type: "Deconvolution" convolution_param { num_output: 2 kernel_size: 2 dilation: 1 }',
+        'type: "MVN"',
+        'type: "Concat" bottom: "x"',
+    ],
+)
+def test_what_it_computes_alike_is_run(tmp_path: Path, layer: str) -> None:
+    text = (
+        f'input: "x" input_shape {{ dim: 1 dim: 3 dim: 4 dim: 4 }} layer {{ name: "f" bottom: "x" top: "y" {layer} }}'
+    )
+    assert deployed(model(tmp_path, text), tmp_path)["producers"] == {"y": ("f", 0)}
+
+
+def test_arrays_of_one_axis_are_no_measure_either(tmp_path: Path) -> None:
+    text = 'input: "x" input_shape { dim: 3 } layer { name: "r" type: "ReLU" bottom: "x" top: "y" }'
+    with pytest.raises(ConversionError, match="one axis"):
+        deployed(model(tmp_path, text), tmp_path)

@@ -42,6 +42,18 @@ def test_numbers_that_cancel_are_measured_by_the_largest_of_their_output() -> No
     assert not one(source, [1e4, 1e-3 + 0.2], USUAL).within_tolerance
 
 
+def test_small_numbers_that_differ_from_each_other_do_not_agree_with_any_small_numbers() -> None:
+    source = np.linspace(0.0009, 0.0011, 1000)
+    assert one(source[:500], source[250:750]).within_tolerance
+    assert not one(source[:500], source[250:750], USUAL).within_tolerance
+    assert one(source, source * (1 + 1e-5), USUAL).within_tolerance
+
+
+def test_what_varies_by_rounding_alone_agrees_with_what_does_so_otherwise() -> None:
+    source, result = [0.1, 0.1 + 1e-8, 0.1 - 1e-8], [0.1 - 1e-8, 0.1, 0.1 + 1e-8]
+    assert one(source, result, USUAL).within_tolerance
+
+
 @pytest.mark.parametrize(
     ("source", "result", "agrees"),
     [

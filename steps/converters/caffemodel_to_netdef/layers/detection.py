@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from klever.steps.converters.caffemodel_to_netdef.site import Site, UncoveredError
 from klever.steps.encodings.prototext import Fields
-from klever.steps.errors import MalformedModelError
+from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.writers.netdef import FLOAT, INT32, INT64
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _CODES: Final = {1: "CORNER", 2: "CENTER_SIZE", 3: "CORNER_SIZE"}
 #: C++'s ``FLT_MAX``; its negative is the least confidence that is kept where none is stated.
 _LARGEST: Final = 3.4028234663852886e38
+#: Classes of all images together, each of which is searched on its own: COCO has 91.
+_MAX_LISTS: Final = 100_000
+#: Boxes over one cell; SSD has six.
+_MAX_BOXES: Final = 10_000
 #: Image, label, confidence and the four edges.
 _ROW: Final = 7
 
@@ -86,6 +90,8 @@ def _box_sizes(site: Site, fields: Fields) -> list[tuple[float, float]]:
             raise MalformedModelError(f"the PriorBox {site.layer.name!r} has an aspect_ratio of {ratio}")
         if all(abs(ratio - known) >= 1e-6 for known in ratios):
             ratios.extend((ratio, 1 / ratio) if fields.flag("flip", default=True) else (ratio,))
+    if len(smallest) * (len(ratios) + 1) > _MAX_BOXES:
+        raise LimitExceededError(f"the PriorBox {site.layer.name!r} lays more than {_MAX_BOXES} boxes over a cell")
     if not smallest or min(smallest) < 0 or (largest and (len(largest) != len(smallest) or min(largest) < 0)):
         raise MalformedModelError(
             f"the PriorBox {site.layer.name!r} has {len(smallest)} sizes and {len(largest)} larger"
@@ -182,6 +188,8 @@ def _chosen(site: Site, boxes: str, places: str, sizes: _Detections) -> str:
     """Gather the boxes of the best scores: (images * best, classes * 4)."""
     if sizes.located > 1:
         places = site.add("Mul", places, site.integers((sizes.located,), role="located"))
+    if sizes.images * sizes.classes > _MAX_LISTS:
+        raise UncoveredError(f"{sizes.classes} classes of {sizes.images} images")
     offsets = [
         image * sizes.priors * sizes.located + (label if sizes.located > 1 else 0)
         for image in range(sizes.images)

@@ -228,16 +228,27 @@ def _pyramid(site: Site) -> None:
 
 
 def _im2col(site: Site) -> None:
+    """Lay the window of each place behind each other, by a convolution whose kernels pick one element each.
+
+    Caffe2's own Im2Col pads both axes alike, and nothing carries it on.
+    """
     fields = site.message("convolution_param")
     if len(site.shape()) != 4 or site.axis(fields.integer("axis", 1)) != 1:
         raise UncoveredError("only for images of two axes")
     window = _Window.of(fields, 2)
-    # The operator pads both axes alike.
-    image = site.add("PadImage", site.bottom, pads=window.pads * 2) if any(window.pads) else site.bottom
-    named: dict[str, Argument] = {}
-    for stem, values in (("kernel", window.kernels), ("stride", window.strides), ("dilation", window.dilations)):
-        named.update(zip((f"{stem}_h", f"{stem}_w"), values, strict=True))
-    site.add("Im2Col", image, out=site.top, arguments=named)
+    (channels,) = site.known(site.shape()[1:2])
+    if min(window.kernels + window.strides + window.dilations) < 1:
+        raise MalformedModelError(f"the layer {site.layer.name!r} has a kernel, stride or dilation below 1")
+    places = prod(window.kernels)
+
+    def compute(_: "Sequence[NDArray[Any]]") -> "NDArray[Any]":
+        import numpy as np
+
+        return np.tile(np.eye(places, dtype=np.float32), (channels, 1))
+
+    picks = site.computed("picks", (channels * places, 1, *window.kernels), (), compute)
+    arguments: dict[str, Argument] = {**window.arguments(), "dilations": window.dilations, "group": channels}
+    site.add("Conv", site.bottom, picks, out=site.top, arguments=arguments)
 
 
 def _padding(site: Site) -> None:

@@ -20,6 +20,7 @@ from klever.steps.converters.mxnetparams_to_onnx.rules import (
     dense,
     detection,
     elementwise,
+    fused,
     indexing,
     joining,
     linalg,
@@ -31,6 +32,7 @@ from klever.steps.converters.mxnetparams_to_onnx.rules import (
     rnn,
     sampling,
     softmax,
+    windows,
 )
 
 RULES: Final[dict[str, Rule]] = {
@@ -53,6 +55,8 @@ RULES: Final[dict[str, Rule]] = {
     **regions.RULES,
     **sampling.RULES,
     **attention.RULES,
+    **windows.RULES,
+    **fused.RULES,
     **random.RULES,
     **linalg.RULES,
 }

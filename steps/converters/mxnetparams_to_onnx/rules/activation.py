@@ -1,7 +1,7 @@
 """Activation functions, those with a slope of their own included.
 
-Source: ``activation-inl.h`` in MXNet's ``src/operator/nn``, ``leaky_relu-inl.h`` in ``src/operator``. What does not belong
-here: softmax, which looks at more than one element.
+Source: ``activation-inl.h`` in MXNet's ``src/operator/nn``, ``leaky_relu-inl.h`` in ``src/operator``. What does not
+belong here: softmax, which looks at more than one element.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def _silu(call: Call) -> Results:
 
 
 def _gelu(call: Call) -> Results:
-    """The exact one, by the error function."""
+    """Use the error function, as MXNet does, and not its approximation by tanh."""
     data = call.input()
     if call.graph.opset >= 20:
         return call.finish("Gelu", [data])

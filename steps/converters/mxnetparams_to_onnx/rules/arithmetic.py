@@ -29,10 +29,6 @@ def _plain(op: str) -> _Function:
     return lambda _call, make, a, b, _dtype: make(op, [a, b])
 
 
-def _divide(call: Call, make: _Make, a: str, b: str, _dtype: str) -> str:
-    return make("Div", [a, b])
-
-
 def _divide_truly(call: Call, make: _Make, a: str, b: str, dtype: str) -> str:
     """``true_divide``: whole numbers give float32."""
     if dtype in FLOATS:
@@ -42,7 +38,7 @@ def _divide_truly(call: Call, make: _Make, a: str, b: str, dtype: str) -> str:
 
 
 def _modulo(call: Call, make: _Make, a: str, b: str, dtype: str) -> str:
-    """The remainder with the sign of the divisor, as Python has it; zero for a divisor of zero."""
+    """Return the remainder with the sign of the divisor, as Python has it; zero for a divisor of zero."""
     zero = call.graph.constant(0, dtype=dtype)
     none = call.emit("Equal", [b, zero])
     safe = call.emit("Where", [none, call.graph.constant(1, dtype=dtype), b])
@@ -55,7 +51,7 @@ def _modulo(call: Call, make: _Make, a: str, b: str, dtype: str) -> str:
     return make("Where", [none, zero, rest])
 
 
-def _power(call: Call, make: _Make, a: str, b: str, dtype: str) -> str:
+def _power(_call: Call, make: _Make, a: str, b: str, dtype: str) -> str:
     if dtype not in ("float32", "float64", "float16", "int32", "int64"):
         raise UncoveredError(f"no power of {dtype}")
     return make("Pow", [a, b])
@@ -114,7 +110,7 @@ _ARITHMETIC: Final[dict[str, _Function]] = {
     **dict.fromkeys(("add", "plus"), _plain("Add")),
     **dict.fromkeys(("sub", "minus", "subtract"), _plain("Sub")),
     **dict.fromkeys(("mul", "multiply"), _plain("Mul")),
-    **dict.fromkeys(("div", "divide"), _divide),
+    **dict.fromkeys(("div", "divide"), _plain("Div")),
     "truedivide": _divide_truly,
     "mod": _modulo,
     "power": _power,
@@ -176,11 +172,11 @@ def _scalar_operands(call: Call, *, reverse: bool) -> tuple[str, str, str]:
             data, dtype = call.graph.cast(data, "float32"), "float32"
         elif dtype == "bool":
             data, dtype = call.graph.cast(data, "int64"), "int64"
-    number = call.graph.constant(value if dtype in FLOATS else _truncated(call, value), dtype=dtype)
+    number = call.graph.constant(value if dtype in FLOATS else _truncated(value), dtype=dtype)
     return (number, data, dtype) if reverse else (data, number, dtype)
 
 
-def _truncated(call: Call, value: float) -> int:
+def _truncated(value: float) -> int:
     if not abs(value) < 2**63:
         raise UncoveredError("an infinite number beside whole ones")
     return int(value)

@@ -1,20 +1,17 @@
 """Operators that arrange the elements of one tensor anew: reshape, transpose, tile, repeat, flip, pad, broadcast.
 
-Source: ``matrix_op*`` in MXNet's ``src/operator/tensor`` and ``np_matrix_op*`` in ``src/operator/numpy``, ``pad.cc`` and
-``swapaxis-inl.h`` in ``src/operator``. What does not belong here: joining and cutting.
+Source: ``matrix_op*`` in MXNet's ``src/operator/tensor`` and ``np_matrix_op*`` in ``src/operator/numpy``, ``pad.cc``
+and ``swapaxis-inl.h`` in ``src/operator``. What does not belong here: joining and cutting.
 """
 
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, ShapeNeededError, UncoveredError
 from klever.steps.converters.mxnetparams_to_onnx.rules.layout import transposed
 from klever.steps.errors import MalformedModelError
 from klever.steps.model.shapes import UNKNOWN, Shape, normalise_axis
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class Extent(NamedTuple):
@@ -243,8 +240,6 @@ def _transpose(call: Call) -> Results:
 def _permuted(call: Call, order: tuple[int, ...]) -> Results:
     weight = call.weight(0)
     if weight is not None:
-        if sorted(order) != list(range(len(weight.shape))):
-            raise MalformedModelError(f"node {call.name!r} transposes {weight.shape} by {order}")
         return call.store(transposed(weight, order))
     return call.graph.transpose(call.input(), order, **call.last)
 
@@ -348,7 +343,7 @@ def _pad(call: Call) -> Results:
 
 
 def _broadcast_to(call: Call) -> Results:
-    """A size of 0 keeps the data's."""
+    """Stretch to a shape, in which a size of 0 keeps the data's."""
     sizes = call.integers("shape") or ()
     if call.operator.startswith("_np"):
         return call.finish("Expand", [call.input(), call.integers_constant(sizes)])
@@ -395,33 +390,6 @@ def _size_array(call: Call) -> Results:
     return call.graph.reshape(call.emit("Size", [call.input()]), [1], **call.last)
 
 
-def _diagonal(call: Call) -> Results:
-    """Take a diagonal of a matrix, or make a matrix of one."""
-    offset, shape = call.integer("k", 0), call.sizes()
-    if len(shape) == 1:
-        size = shape[0] + abs(offset)
-        mask = call.computed(lambda: _eye(size, offset), "bool", (size, size), "mask")
-        widths = [max(offset, 0), max(-offset, 0)]
-        row = call.graph.pad(call.input(), widths, dtype=call.dtype())
-        return call.finish("Where", [mask, row, call.constant(0)])
-    if len(shape) != 2:
-        raise UncoveredError("only for a vector or a matrix")
-    rows, columns = shape
-    first, second = max(-offset, 0), max(offset, 0)
-    count = min(rows - first, columns - second)
-    if count < 1:
-        raise MalformedModelError(f"node {call.name!r} takes diagonal {offset} of {shape}")
-    places = [(first + step) * columns + second + step for step in range(count)]
-    flat = call.graph.reshape(call.input(), [-1])
-    return call.graph.gather(flat, call.integers_constant(places), **call.last)
-
-
-def _eye(size: int, offset: int) -> "NDArray[Any]":
-    import numpy as np
-
-    return np.eye(size, k=offset, dtype=bool)
-
-
 RULES: Final[dict[str, Rule]] = {
     "reshape": _reshape,
     "numpyreshape": _reshape_numpy,
@@ -445,5 +413,4 @@ RULES: Final[dict[str, Rule]] = {
     "spacetodepth": _space_to_depth,
     "shapearray": _shape_array,
     "sizearray": _size_array,
-    "diag": _diagonal,
 }

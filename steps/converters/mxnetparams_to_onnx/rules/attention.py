@@ -29,9 +29,7 @@ def _parts(call: Call, index: int, parts: int, wanted: range) -> list[str]:
     if parts == 1:
         return [graph.reshape(call.input(index), [0, -1, units])]
     split = graph.reshape(call.input(index), [0, 0, heads, parts, units])
-    return [
-        graph.reshape(graph.gather(split, call.integers_constant(part), 3), [0, -1, units]) for part in wanted
-    ]
+    return [graph.reshape(graph.gather(split, call.integers_constant(part), 3), [0, -1, units]) for part in wanted]
 
 
 def _score(call: Call, queries: str, keys: str, units: int) -> Results:

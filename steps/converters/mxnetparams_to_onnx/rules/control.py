@@ -5,12 +5,12 @@ changes is seen by a body from outside. What does not belong here: what stands i
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import Call, Operand, Results, Rule, Value
 from klever.steps.errors import MalformedModelError
 from klever.steps.formats.mxnetparams.graph import Graph
-from klever.steps.model.shapes import Shape
+from klever.steps.model.shapes import UNKNOWN, Shape
 
 if TYPE_CHECKING:
     from klever.steps.writers.onnx import GraphBuilder
@@ -32,7 +32,7 @@ def _bodies(call: Call, count: int) -> Sequence[Graph]:
 
 
 def _seen(call: Call, names: Sequence[str], places: Sequence[int]) -> dict[str, Operand]:
-    """Return the operands that a body's variables are, by its own positions; all are values of the graph from now on."""
+    """Return the operands that a body's variables are; all are values of the graph from now on."""
     found = {name: call.operand(place) for name, place in zip(names, places, strict=True)}
     for operand in found.values():
         call.place(operand)
@@ -45,7 +45,9 @@ def _loop_over(call: Call) -> Results:
     names = _variables(graph)
     data, states = _places(call, "in_data_locs"), _places(call, "in_state_locs")
     rest = _places(call, "remain_locs")
-    outside = _seen(call, [names[place] for place in rest], range(len(data) + len(states), len(data) + len(states) + len(rest)))
+    outside = _seen(
+        call, [names[place] for place in rest], range(len(data) + len(states), len(data) + len(states) + len(rest))
+    )
     body = call.graph.child(f"{call.name}_body")
     inside: dict[str, Operand] = {}
     for number, place in enumerate(states):
@@ -60,11 +62,20 @@ def _loop_over(call: Call) -> Results:
         raise MalformedModelError(f"node {call.name!r} has a body of {len(results)} results")
     for value in (*results[count:], *results[:count]):
         _declare_result(call, body, value)
-    steps = call.emit_several(
-        "Scan", [*(call.input(len(data) + number) for number in range(len(states))), *map(call.input, range(len(data)))],
-        len(results), body=body, num_scan_inputs=len(data),
-    )  # fmt: skip
+    begin = [_stretched(call, len(data) + number) for number in range(len(states))]
+    rows = [call.input(number) for number in range(len(data))]
+    steps = call.emit_several("Scan", [*begin, *rows], len(results), body=body, num_scan_inputs=len(data))
     return _finished(call, (*steps[len(states) :], *steps[: len(states)]), results, count)
+
+
+def _stretched(call: Call, index: int) -> str:
+    """Return a state as it begins: one that was made for a batch that was not known is as large as a step's."""
+    shape, rows = call.shape(index), call.shape(0)
+    state = call.input(index)
+    if not shape or shape[0] != UNKNOWN or rows is None or len(rows) < 2:
+        return state
+    batch = call.size_of(call.input(0), 1)
+    return call.emit("Expand", [state, call.dynamic_shape([batch, *[1] * (len(shape) - 1)])])
 
 
 def _declared(call: Call, body: "GraphBuilder", name: str, value: Value) -> Operand:
@@ -113,9 +124,7 @@ def _loop_while(call: Call) -> Results:
         raise MalformedModelError(f"node {call.name!r} has a body of {len(results)} results")
     # What the condition reads of the variables is what the step has made of them.
     changed = {sources[place]: Operand(value) for place, value in zip(places, results[count:], strict=True)}
-    after = {
-        name: changed.get(source, tested[name]) for name, source in zip(_variables(condition), tests, strict=True)
-    }
+    after = {name: changed.get(source, tested[name]) for name, source in zip(_variables(condition), tests, strict=True)}
     body.output(_truth(call, body, call.translate(condition, body, after)), "bool", ())
     for value in (*results[count:], *results[:count]):
         _declare_result(call, body, value)
@@ -147,7 +156,8 @@ def _branch(call: Call) -> Results:
     condition, then, otherwise = _bodies(call, 3)
     tested = _seen(call, _variables(condition), _places(call, "cond_input_locs"))
     chosen = _truth(call, call.graph, call.translate(condition, call.graph, tested))
-    branches, results = {}, ()
+    branches: dict[str, Any] = {}
+    results: tuple[Value, ...] = ()
     for key, graph, locations in (
         ("then_branch", then, "then_input_locs"),
         ("else_branch", otherwise, "else_input_locs"),

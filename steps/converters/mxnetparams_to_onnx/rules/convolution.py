@@ -1,12 +1,12 @@
 """Convolution, transposed convolution, and up-sampling, which MXNet builds from it.
 
-Source: ``convolution-inl.h``, ``deconvolution-inl.h`` and ``upsampling-inl.h`` in MXNet's ``src/operator/nn``. What does
-not belong here: convolution at offsets that the network computes.
+Source: ``convolution-inl.h``, ``deconvolution-inl.h`` and ``upsampling-inl.h`` in MXNet's ``src/operator/nn``. What
+does not belong here: convolution at offsets that the network computes.
 """
 
 from typing import Final
 
-from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, ShapeNeededError, UncoveredError
+from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, UncoveredError
 from klever.steps.converters.mxnetparams_to_onnx.rules.layout import (
     channels_first,
     finish_channels_last,
@@ -99,9 +99,11 @@ def _margins_to(
     call: Call, kernel: tuple[int, ...], target: tuple[int, ...], *, last: bool
 ) -> dict[str, tuple[int, ...]]:
     """Cut the result to ``target``; the begin loses the larger half (``DeconvolutionParam::InferPad``)."""
-    sizes = call.dims()[1:-1] if last else call.dims()[2:]
+    shape = call.shape()
+    sizes = (UNKNOWN,) if shape is None else shape[1:-1] if last else shape[2:]
     if UNKNOWN in sizes:
-        raise ShapeNeededError(0)
+        # ONNX cuts in the same way where it is left to it.
+        return {"output_shape": target}
     strides, dilations = spread(call, "stride", len(kernel), 1), spread(call, "dilate", len(kernel), 1)
     begins, ends = [], []
     for size, window, stride, dilation, wanted in zip(sizes, kernel, strides, dilations, target, strict=True):
@@ -144,7 +146,7 @@ def _factors(call: Call, index: int, scale: int) -> list[float]:
 
 
 def _upsample_bilinear(call: Call, scale: int) -> Results:
-    """A transposed convolution of each channel, with the weight that the file holds."""
+    """Make a transposed convolution of each channel, with the weight that the file holds."""
     width, pad = 2 * scale - scale % 2, -(-(scale - 1) // 2)
     # Not the shape of the data, which may be unknown: MXNet groups by this attribute.
     channels = call.integer("num_filter", 0)

@@ -38,7 +38,9 @@ def _filled(key: str | None, value: float = 0.0) -> Rule:
         layout = call.word("__layout__")
         if sizes is not None and len(layout) == len(sizes) and UNKNOWN in sizes:
             # The state that a recurrent cell begins with is the same for every example: one is stretched to all.
-            sizes = tuple(1 if axis == "N" and size == UNKNOWN else size for axis, size in zip(layout, sizes, strict=True))
+            sizes = tuple(
+                1 if axis == "N" and size == UNKNOWN else size for axis, size in zip(layout, sizes, strict=True)
+            )
         if sizes is None or UNKNOWN in sizes:
             raise ShapeNeededError(0)
         return _spread(call, call.number(key, value) if key else value, dtype, call.integers_constant(sizes))

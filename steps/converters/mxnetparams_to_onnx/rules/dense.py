@@ -10,6 +10,7 @@ from typing import Final
 from klever.steps.converters.mxnetparams_to_onnx.call import FLOATS, Call, Results, Rule, UncoveredError
 from klever.steps.converters.mxnetparams_to_onnx.rules.arithmetic import promoted
 from klever.steps.converters.mxnetparams_to_onnx.rules.layout import transposed
+from klever.steps.errors import MalformedModelError
 from klever.steps.model.shapes import UNKNOWN, normalise_axis
 
 
@@ -100,7 +101,12 @@ def _dot_numpy(call: Call) -> Results:
     if 0 in ranks:
         return call.finish("Mul", _aligned(call))
     if ranks[1] > 2:
-        raise UncoveredError("only for a second tensor of at most two dimensions")
+        if sum(ranks) > len(ascii_lowercase):
+            raise UncoveredError("only for tensors of few dimensions")
+        left, right = ascii_lowercase[: ranks[0]], ascii_lowercase[ranks[0] : sum(ranks)]
+        right = f"{right[:-2]}{left[-1]}{right[-1]}"
+        equation = f"{left},{right}->{left[:-1]}{right[:-2]}{right[-1]}"
+        return call.finish("Einsum", _aligned(call), equation=equation)
     return call.finish("MatMul", _aligned(call))
 
 
@@ -114,6 +120,8 @@ def _contract(call: Call) -> Results:
     ranks = call.rank(0), call.rank(1)
     count = call.optional("axes")
     if count is not None:
+        if not 0 <= count <= min(ranks):
+            raise MalformedModelError(f"node {call.name!r} contracts {count} axes of {ranks}")
         first, second = tuple(range(ranks[0] - count, ranks[0])), tuple(range(count))
     else:
         first, second = (call.integers(f"{side}_axes_summed") or () for side in "ab")

@@ -4,7 +4,6 @@ The definitions are those of ``multibox_prior.cc``, ``multibox_detection.cc`` an
 ``src/operator/contrib``. What does not belong here: features cut out of regions.
 """
 
-from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import (
@@ -116,16 +115,18 @@ def _suppressed(call: Call, rows: str, unsorted: str, threshold: float) -> str:
     if most > 0:
         places = call.emit(
             "Range",
-            [call.integers_constant(0), graph.squeeze(graph.gather(graph.shape(scores), [1])), call.integers_constant(1)],
+            [
+                call.integers_constant(0),
+                graph.squeeze(graph.gather(graph.shape(scores), [1])),
+                call.integers_constant(1),
+            ],
         )
         first = call.emit("Less", [places, call.integers_constant(most)])
         rows = call.emit("Where", [graph.unsqueeze(first, [1]), rows, unsorted])
         taking_part = call.emit("And", [taking_part, first])
     ranked = call.emit("Where", [taking_part, scores, call.constant(LOWEST, "float32")])
     force = call.flag("force_suppress")
-    candidates = Candidates(
-        graph.slice(rows, [2], [6], [2]), ranked, None if force else graph.cast(classes, "int64")
-    )
+    candidates = Candidates(graph.slice(rows, [2], [6], [2]), ranked, None if force else graph.cast(classes, "int64"))
     # Here an overlap of just the threshold suppresses: the number before it is the threshold of "more than".
     kept = kept_boxes(call, candidates, _before(threshold), LOWEST)
     stays = graph.cast(kept, "bool")
@@ -220,7 +221,9 @@ def _suppress(call: Call) -> Results:
     classes = None
     if label >= 0 and not call.flag("force_suppress"):
         classes = graph.cast(_column(call, rows, label), "int64")
-    kept = kept_boxes(call, Candidates(corners, scores, classes), call.number("overlap_thresh", 0.5), max(valid, LOWEST))
+    kept = kept_boxes(
+        call, Candidates(corners, scores, classes), call.number("overlap_thresh", 0.5), max(valid, LOWEST)
+    )
     empty = call.emit("Expand", [call.constant(-1.0, "float32"), graph.shape(data)])
     result = _reencoded(call, compacted(call, rows, kept, empty), start)
     if rank != 3:
@@ -254,7 +257,9 @@ def _reencoded(call: Call, rows: str, start: int) -> str:
         changed = graph.concat([centre, call.emit("Sub", [high, low])], 2)
     negative = call.emit("Less", [graph.slice(boxes, [0], [1], [2]), call.constant(0.0, "float32")])
     boxes = call.emit("Where", [negative, boxes, changed])
-    return graph.concat([graph.slice(rows, [0], [start], [2]), boxes, graph.slice(rows, [start + 4], [1 << 62], [2])], 2)
+    return graph.concat(
+        [graph.slice(rows, [0], [start], [2]), boxes, graph.slice(rows, [start + 4], [1 << 62], [2])], 2
+    )
 
 
 def _overlap(call: Call) -> Results:
@@ -298,9 +303,7 @@ def _decode(call: Call) -> Results:
     else:
         centre, size = first, second
     moves, scales = graph.split(call.input(0), [2, 2], 2)
-    boxes = _moved(
-        call, centre, size, moves, scales, deviations, largest=call.number("clip", -1.0), dtype=dtype
-    )
+    boxes = _moved(call, centre, size, moves, scales, deviations, largest=call.number("clip", -1.0), dtype=dtype)
     return call.finish("Identity", [boxes])
 
 
@@ -350,9 +353,7 @@ def _match(call: Call) -> Results:
     marks = [call.emit("Expand", [none, graph.concat([batch, size], 0)]) for size in (rows, columns)]
     flat = graph.reshape(scores, [0, -1])
     body = _matching_round(call, rows, columns, threshold)
-    _, row_marks, column_marks = call.emit_several(
-        "Loop", [graph.squeeze(rounds), "", flat, *marks], 3, body=body
-    )
+    _, row_marks, column_marks = call.emit_several("Loop", [graph.squeeze(rounds), "", flat, *marks], 3, body=body)
     heads = graph.slice(shape, [0], [rank - 2], [0])
     results = []
     for place, (value, size) in enumerate(((row_marks, rows), (column_marks, columns))):

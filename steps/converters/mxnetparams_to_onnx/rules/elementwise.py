@@ -15,7 +15,7 @@ _Function = Callable[[Call, str, str], str]
 
 
 def _real(function: _Function) -> Rule:
-    """Let integers be computed in float32 and cut back, as C does with MXNet's kernels; numpy's names keep the float."""
+    """Compute integers in float32 and cut them back, as C does in MXNet's kernels; numpy's names keep the float."""
 
     def rule(call: Call) -> Results:
         dtype = call.dtype()
@@ -163,7 +163,7 @@ def _gamma(call: Call, x: str, dtype: str) -> str:
     return _finish_wide(call, call.emit("Where", [odd_below, call.emit("Neg", [size]), size]), dtype)
 
 
-#: Polynomials of M. Giles, "Approximating the erfinv function" (2010), for the centre and the tails, highest power first.
+#: Polynomials of M. Giles, "Approximating the erfinv function" (2010), highest power first.
 _CENTRE: Final = (
     2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503, -0.00417768164,
     0.246640727, 1.50140941,

@@ -60,13 +60,6 @@ def _as_rank(call: Call, found: str, index: int) -> str:
     return call.graph.reshape(found, []) if shape == () else found
 
 
-def _embed(call: Call) -> Results:
-    """``Embedding``: rows of the weight, positions outside clipped."""
-    call.typed(call.dtype(1))
-    size = length(call, 0, 1)
-    return call.finish("Gather", [call.input(1), bounded(call, positions(call, 0), size, "clip")], axis=0)
-
-
 def _pick(call: Call) -> Results:
     """``pick``: one element along an axis for each place of the others."""
     data, rank = call.input(), call.rank()
@@ -101,6 +94,9 @@ def _coordinates(call: Call, index: int) -> str:
 
 
 def _gather(call: Call) -> Results:
+    """``gather_nd``; of how many coordinates a position consists decides what is left of the data."""
+    if call.dims(1)[0] == UNKNOWN:
+        raise ShapeNeededError(1)
     return call.finish("GatherND", [call.input(), _coordinates(call, 1)])
 
 
@@ -165,12 +161,11 @@ def _rank_first(call: Call) -> Results:
     if kind == "value":
         return call.finish("Identity", [values])
     if kind == "mask":
-        zeros = call.emit("ConstantOfShape", [call.emit("Shape", [data])])
-        ones = call.emit(
-            "Add", [call.emit("ConstantOfShape", [call.emit("Shape", [found])]), call.constant(1, "float32")]
+        zeros, ones = (
+            call.emit("Expand", [call.constant(number), call.emit("Shape", [shaped])])
+            for number, shaped in ((0, data), (1, found))
         )
         mask = call.emit("ScatterElements", [zeros, found, ones], axis=axis)
-        mask = call.as_type(mask, "float32", call.dtype())
         return call.finish("Reshape", [mask, call.emit("Shape", [call.input()])])
     if kind != "both":
         raise MalformedModelError(f"node {call.name!r} asks topk for {kind!r}")
@@ -228,7 +223,7 @@ def counted(call: Call, size: str) -> str:
 
 
 def ranges(call: Call) -> tuple[list[int], list[int], list[int], list[int]]:
-    """Return starts, ends, axes and steps of the attributes ``begin``, ``end`` and ``step``, as ONNX's Slice has them."""
+    """Return starts, ends, axes and steps of ``begin``, ``end`` and ``step``, as ONNX's Slice has them."""
     begins, ends = call.optionals("begin"), call.optionals("end")
     steps = call.optionals("step") or ()
     if begins is None or ends is None or len(begins) != len(ends):
@@ -246,13 +241,6 @@ def ranges(call: Call) -> tuple[list[int], list[int], list[int], list[int]]:
         for collected, value in zip(result, (start, stop, axis, step), strict=True):
             collected.append(value)
     return result
-
-
-def _slice(call: Call) -> Results:
-    starts, ends, axes, steps = ranges(call)
-    if not axes:
-        return call.input()
-    return call.graph.slice(call.input(), starts, ends, axes, steps, **call.last)
 
 
 def _assign(call: Call) -> Results:
@@ -281,21 +269,6 @@ def _flat_places(call: Call) -> str:
 def _replaced(call: Call, places: str, values: str) -> Results:
     flat = call.emit("ScatterElements", [call.graph.reshape(call.input(), [-1]), places, values], axis=0)
     return call.finish("Reshape", [flat, call.emit("Shape", [call.input()])])
-
-
-def _where(call: Call) -> Results:
-    """``where``: a condition of the operands' shape, or of one number for each row."""
-    call.typed(call.dtype(1))
-    condition = call.as_type(call.input(0), call.dtype(0), "bool")
-    if call.shape(1) is not None and call.rank(0) == 1 < call.rank(1):
-        condition = call.graph.unsqueeze(condition, list(range(1, call.rank(1))))
-    return call.finish("Where", [condition, call.input(1), call.input(2)])
-
-
-def _where_broadcast(call: Call) -> Results:
-    call.typed(call.dtype(1))
-    condition = call.as_type(call.input(0), call.dtype(0), "bool")
-    return call.finish("Where", [condition, call.input(1), call.input(2)])
 
 
 def _where_left(call: Call) -> Results:
@@ -406,9 +379,18 @@ def _trace(call: Call) -> Results:
 
 def _lower(call: Call) -> Results:
     """``tril``: what lies on the k-th diagonal and below it."""
-    if call.graph.opset < 14:
-        raise UncoveredError("only for operator set 14 and later")
-    return call.finish("Trilu", [call.input(), call.integers_constant(call.integer("k", 0))], upper=0)
+    below = below_diagonal(call, call.integer("k", 0))
+    return call.finish("Where", [below, call.input(), call.constant(0)])
+
+
+def below_diagonal(call: Call, k: int) -> str:
+    """Return (rows, columns) of the last two dimensions, true on the k-th diagonal and below it."""
+    rank = call.rank()
+    if rank < 2:
+        raise UncoveredError("only of matrices")
+    rows, columns = (counted(call, length(call, axis)) for axis in (rank - 2, rank - 1))
+    ends = call.emit("Add", [call.graph.unsqueeze(rows, [1]), call.integers_constant(k)])
+    return call.emit("LessOrEqual", [columns, ends])
 
 
 def _nonzero(call: Call) -> Results:
@@ -448,7 +430,7 @@ def _last_axes(rank: int, added: int) -> Sequence[int]:
 
 
 def _unique(call: Call) -> Results:
-    """``unique``: the elements once each, in order; further results as numpy has them."""
+    """Return the elements once each, in order, and further results as ``numpy.unique`` does."""
     outputs = ["values", "return_index", "return_inverse", "return_counts"]
     axis = call.optional("axis")
     found = call.emit_several("Unique", [call.input()], 4, axis=axis, sorted=1)
@@ -462,8 +444,6 @@ def _unique(call: Call) -> Results:
 
 RULES: Final[dict[str, Rule]] = {
     "take": _take,
-    "embedding": _embed,
-    "sparseembedding": _embed,
     "pick": _pick,
     "chooseelement0index": _pick,
     "batchtake": _batch_take,
@@ -479,13 +459,10 @@ RULES: Final[dict[str, Rule]] = {
     "booleanmaskassigntensor": _assign_masked_values,
     "indexcopy": _copy_rows,
     "indexarray": _index,
-    "slice": _slice,
     "sliceassign": _assign,
     "cropassign": _assign,
     "sliceassignscalar": _assign_number,
     "cropassignscalar": _assign_number,
-    "where": _where,
-    "numpywhere": _where_broadcast,
     "wherelscalar": _where_left,
     "whererscalar": _where_right,
     "wherescalar2": _where_numbers,

@@ -44,5 +44,7 @@ def weight_channels_first(call: Call, index: int) -> str:
 
 
 def transposed(weight: "Weight", order: tuple[int, ...]) -> "Weight":
-    """Return a stored array with its dimensions in another order."""
+    """Return a stored array with its dimensions in another order; raises `MalformedModelError` where it has others."""
+    if sorted(order) != list(range(len(weight.shape))):
+        raise MalformedModelError(f"an array of the shape {weight.shape} cannot be transposed by {order}")
     return weight.map(lambda array: array.transpose(order), shape=tuple(weight.shape[axis] for axis in order))

@@ -1,4 +1,4 @@
-"""Linear algebra beyond products of matrices: ``linalg_*``, ``khatri_rao``, ``tensordot``.
+"""Linear algebra beyond products of matrices: ``linalg_*`` and ``khatri_rao``.
 
 Matrices stand in the last two dimensions, batches in front (``tensor/la_op*``). ONNX decomposes no matrices, so
 factorisations and solvers have no conversion. What does not belong here: ``dot``, ``batch_dot`` and dense layers.
@@ -9,14 +9,15 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, ShapeNeededError, UncoveredError
-from klever.steps.converters.mxnetparams_to_onnx.rules.indexing import extracted_diagonal
-from klever.steps.errors import MalformedModelError
+from klever.steps.converters.mxnetparams_to_onnx.rules.indexing import below_diagonal, extracted_diagonal
+from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.model.shapes import UNKNOWN, normalise_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
+#: The largest matrix whose triangle is addressed element by element.
+_MAX_SIDE: Final = 2048
 
 
 def _swap(rank: int) -> list[int]:
@@ -79,10 +80,9 @@ def _square(call: Call) -> Results:
 
 def _multiply_triangular(call: Call) -> Results:
     """``linalg_trmm``: of the first input the triangle alone counts."""
-    if call.graph.opset < 14:
-        raise UncoveredError("only for operator set 14 and later")
-    upper = int(not call.flag("lower", default=True))
-    triangle = call.emit("Trilu", [call.input()], upper=upper)
+    below = below_diagonal(call, 0 if call.flag("lower", default=True) else -1)
+    pair = [call.input(), call.constant(0.0)]
+    triangle = call.emit("Where", [below, *(pair if call.flag("lower", default=True) else pair[::-1])])
     triangle = _turned(call, triangle, call.rank(), turn=call.flag("transpose"))
     pair = [call.input(1), triangle] if call.flag("rightside") else [triangle, call.input(1)]
     return call.finish("Mul", [call.emit("MatMul", pair), call.constant(call.number("alpha", 1.0))])
@@ -111,9 +111,7 @@ def _make_diagonal(call: Call) -> Results:
         raise ShapeNeededError(0)
     side = size + abs(offset)
     before, behind = (0, offset) if offset >= 0 else (-offset, 0)
-    padded = call.graph.pad(
-        call.input(), [*[0] * (rank - 1), before, *[0] * (rank - 1), behind], dtype=call.dtype()
-    )
+    padded = call.graph.pad(call.input(), [*[0] * (rank - 1), before, *[0] * (rank - 1), behind], dtype=call.dtype())
     mask = call.computed(lambda: _on_diagonal(side, offset), "bool", (side, side), "diagonal")
     return call.finish("Where", [mask, call.graph.unsqueeze(padded, [-1]), call.constant(0.0)])
 
@@ -139,6 +137,8 @@ def _extract_triangle(call: Call) -> Results:
     side, rank = call.dims()[-1], call.rank()
     if side == UNKNOWN:
         raise ShapeNeededError(0)
+    if side > _MAX_SIDE:
+        raise LimitExceededError(f"node {call.name!r} reads a triangle of {side} rows")
     places = _triangle(side, call.integer("offset", 0), lower=call.flag("lower", default=True))
     flat = call.graph.reshape(call.input(), [*[0] * (rank - 2), -1])
     return call.finish("Gather", [flat, call.integers_constant(places)], axis=rank - 2)
@@ -150,6 +150,8 @@ def _make_triangle(call: Call) -> Results:
     if count == UNKNOWN:
         raise ShapeNeededError(0)
     side = (isqrt(8 * count + 1) - 1) // 2 + abs(offset)
+    if side > _MAX_SIDE:
+        raise LimitExceededError(f"node {call.name!r} makes a triangle of {side} rows")
     places = _triangle(side, offset, lower=call.flag("lower", default=True))
     if len(places) != count:
         raise MalformedModelError(f"node {call.name!r} makes a triangle of {count} elements")
@@ -165,7 +167,9 @@ def _make_triangle(call: Call) -> Results:
 def _determine(call: Call) -> Results:
     found = call.emit("Det", [call.input()])
     # Of one matrix it is a number in one row.
-    return call.graph.reshape(found, [1] if call.rank() == 2 and not call.scalars else [0] * (call.rank() - 2), **call.last)
+    return call.graph.reshape(
+        found, [1] if call.rank() == 2 and not call.scalars else [0] * (call.rank() - 2), **call.last
+    )
 
 
 def _multiply_columns(call: Call) -> Results:
@@ -176,40 +180,11 @@ def _multiply_columns(call: Call) -> Results:
         product = call.emit("Mul", pair)
         columns = call.size_of(call.input(index), 1)
         found = call.emit("Reshape", [product, call.dynamic_shape([-1, columns])])
+    call.shaped((UNKNOWN, UNKNOWN))
     return call.finish("Identity", [found])
 
 
-def _contract(call: Call) -> Results:
-    """``tensordot`` over named pairs of axes."""
-    first, second = call.rank(0), call.rank(1)
-    left = [normalise_axis(axis, first) for axis in call.integers("a_axes_summed") or ()]
-    right = [normalise_axis(axis, second) for axis in call.integers("b_axes_summed") or ()]
-    return _einsum(call, left, right)
-
-
-def _contract_number(call: Call) -> Results:
-    """``tensordot`` over the last axes of the one and the first of the other."""
-    count, first = call.integer("axes", 2), call.rank(0)
-    if not 0 <= count <= min(first, call.rank(1)):
-        raise MalformedModelError(f"node {call.name!r} contracts {count} axes")
-    return _einsum(call, list(range(first - count, first)), list(range(count)))
-
-
-def _einsum(call: Call, left: Sequence[int], right: Sequence[int]) -> Results:
-    first, second = call.rank(0), call.rank(1)
-    if len(left) != len(right) or first + second > len(_LETTERS):
-        raise MalformedModelError(f"node {call.name!r} contracts axes {left} with {right}")
-    ones = list(_LETTERS[:first])
-    others = list(_LETTERS[first : first + second])
-    for one, other in zip(left, right, strict=True):
-        others[other] = ones[one]
-    kept = [letter for letter in (*ones, *others) if (letter in ones) != (letter in others)]
-    return call.finish(
-        "Einsum", [call.input(0), call.input(1)], equation=f"{''.join(ones)},{''.join(others)}->{''.join(kept)}"
-    )
-
-
-def _no_decomposition(call: Call) -> Results:
+def _no_decomposition(_call: Call) -> Results:
     raise UncoveredError("ONNX has no operator that decomposes or inverts matrices")
 
 
@@ -234,6 +209,4 @@ RULES: Final[dict[str, Rule]] = {
         _no_decomposition,
     ),
     "khatrirao": _multiply_columns,
-    "tensordot": _contract,
-    "tensordotintaxes": _contract_number,
 }

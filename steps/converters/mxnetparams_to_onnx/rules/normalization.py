@@ -1,13 +1,13 @@
 """Normalisation: over batches, layers, groups, instances, channels, and by norms.
 
-Source: ``src/operator/nn/{batch_norm,layer_norm,group_norm,lrn}.cc``, ``src/operator/{instance_norm,l2_normalization}-inl.h``
-of MXNet. What does not belong here: activation.
+Source: ``batch_norm.cc``, ``layer_norm.cc``, ``group_norm.cc`` and ``lrn.cc`` in MXNet's ``src/operator/nn``,
+``instance_norm-inl.h`` and ``l2_normalization-inl.h`` in ``src/operator``. What does not belong here: activation.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, ShapeNeededError
+from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule
 from klever.steps.errors import MalformedModelError
 from klever.steps.model.shapes import normalise_axis
 
@@ -65,10 +65,7 @@ def _gamma(call: Call) -> str:
         return call.input(1)
     weight = call.weight(1)
     if weight is None:
-        shape = call.shape(1)
-        if shape is None or len(shape) != 1 or shape[0] < 0:
-            raise ShapeNeededError(0)
-        return call.constant([1.0] * shape[0], call.dtype(1))
+        return call.emit("Expand", [call.constant(1.0, call.dtype(1)), call.emit("Shape", [call.input(1)])])
     return call.replaced(1, weight.map(_ones_like))
 
 

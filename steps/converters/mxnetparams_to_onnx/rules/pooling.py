@@ -100,13 +100,16 @@ def _window(call: Call, spatial: tuple[int, ...]) -> _Window:
     convention = call.word("pooling_convention", "valid")
     if convention == "valid":
         return _Window(kernel, strides, pads, (0,) * count, spatial)
-    if UNKNOWN in spatial:
-        # Without padding no window starts outside, and all readings of ceil_mode agree.
-        if convention == "full" and not any(pads) and all(s <= k for s, k in zip(strides, kernel, strict=True)):
+    if any(size == UNKNOWN and stride > 1 for size, stride in zip(spatial, strides, strict=True)):
+        # No window starts behind the data then, and all readings of ceil_mode agree, once the padding is in the data.
+        if convention == "full" and all(s <= k for s, k in zip(strides, kernel, strict=True)):
             return _Window(kernel, strides, pads, (0,) * count, spatial, ceil=True)
         raise ShapeNeededError(0)
     overhang = []
     for size, window, stride, pad in zip(spatial, kernel, strides, pads, strict=True):
+        if convention == "full" and stride == 1:
+            overhang.append(0)
+            continue
         padded = size + 2 * pad
         number = -(-padded // stride) if convention == "same" else -(-(padded - window) // stride) + 1
         overhang.append(max((number - 1) * stride + window - padded, 0))
@@ -119,13 +122,13 @@ def _fits(window: _Window, ends: tuple[int, ...]) -> bool:
 
 
 def _pool_maxima(step: _Step, data: str, window: _Window) -> str:
-    if _is_first_version(step.call) and any(window.pads):
+    if _is_first_version(step.call) and any(window.pads) and not window.ceil:
         # The first version compares with its padding, which is zero.
         data = _apart(step.call, _padded(step.call, data, window.pads, window.pads))
         if _fits(window, window.overhang):
             return step.finish("MaxPool", [data], **window.attributes(padded=True))
         window = replace(window, pads=(0,) * len(window.pads))
-    if _fits(window, window.ends):
+    if _fits(window, window.ends) and not (window.ceil and any(window.pads)):
         return step.finish("MaxPool", [data], **window.attributes())
     wide = _padded(step.call, data, window.pads, window.ends, _LOWEST)
     return step.finish("MaxPool", [_apart(step.call, wide)], **_bare(window))
@@ -146,12 +149,10 @@ def _apart(call: Call, data: str) -> str:
 
 def _bare(window: _Window) -> dict[str, Any]:
     """Return attributes for data that holds all of the padding."""
-    return {"kernel_shape": window.kernel, "strides": window.strides}
+    return {"kernel_shape": window.kernel, "strides": window.strides, "ceil_mode": 1 if window.ceil else None}
 
 
-def _padded(
-    call: Call, data: str, begins: tuple[int, ...], ends: tuple[int, ...], value: float = 0.0
-) -> str:
+def _padded(call: Call, data: str, begins: tuple[int, ...], ends: tuple[int, ...], value: float = 0.0) -> str:
     if not any((*begins, *ends)):
         return data
     if call.dtype() == "float16":
@@ -168,11 +169,20 @@ def _pool_means(step: _Step, data: str, window: _Window) -> str:
         # The first version divides by the whole window, wherever it lies.
         return _mean_of_everything(step, data, window)
     including = call.flag("count_include_pad", default=True)
+    if window.ceil and any(window.pads) and not including:
+        # Divided by the same pooling of ones, which tells what part of each window is no padding.
+        ones = call.emit("Expand", [call.constant(1.0), call.emit("Shape", [data])])
+        means = [
+            call.emit("AveragePool", [_apart(call, _padded(call, each, window.pads, window.pads))], **_bare(window))
+            for each in (data, ones)
+        ]
+        return step.finish("Div", means)
     if not _fits(window, window.ends):
         total = _total(call, data, window)
         return step.finish("Div", [total, _counts(call, window, including=including)])
     if including and (any(window.overhang) or window.ceil):
-        data = _padded(call, data, window.pads, window.pads)
+        if any(window.pads):
+            data = _apart(call, _padded(call, data, window.pads, window.pads))
         return step.finish("AveragePool", [data], count_include_pad=0, **window.attributes(padded=True))
     return step.finish("AveragePool", [data], count_include_pad=int(including), **window.attributes())
 
@@ -198,7 +208,7 @@ def _total(call: Call, data: str, window: _Window) -> str:
 
 
 def _counts(call: Call, window: _Window, *, including: bool) -> str:
-    """Return what MXNet divides by, for each place: nonsense where a window lies outside of the input, but never zero."""
+    """Return what MXNet divides by, place by place: nonsense where a window lies outside, but never zero."""
     sizes = window.sizes
     shape = tuple(
         (size + pad + end - kernel) // stride + 1

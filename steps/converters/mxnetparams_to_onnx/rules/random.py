@@ -25,11 +25,11 @@ def _draw(_call: Call) -> Results:
     raise UncoveredError("it draws random numbers, so no two runs agree and nothing could prove the result")
 
 
-RULES: Final[dict[str, Rule]] = {
-    name: _draw
-    for name in (
+RULES: Final[dict[str, Rule]] = dict.fromkeys(
+    (
         *_ALONE,
         *(f"{prefix}{name}" for prefix in ("random", "sample") for name in _DISTRIBUTIONS),
         *(f"random{name}like" for name in _DISTRIBUTIONS),
-    )
-}
+    ),
+    _draw,
+)

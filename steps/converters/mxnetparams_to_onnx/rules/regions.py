@@ -19,6 +19,9 @@ from klever.steps.converters.mxnetparams_to_onnx.rules.suppression import (
 from klever.steps.errors import MalformedModelError
 
 _FAR: Final = 1 << 62
+#: Detectors propose some thousands of regions, of some dozens of anchors in each cell.
+_MAX_REGIONS: Final = 1 << 20
+_MAX_ANCHORS: Final = 4096
 
 
 def _pooled_size(call: Call) -> tuple[int, int]:
@@ -167,7 +170,7 @@ def _propose(call: Call) -> Results:
     """``Proposal`` and ``MultiProposal``: the best regions of each image, repeated until there are enough."""
     graph = call.graph
     before, after = call.integer("rpn_pre_nms_top_n", 6000), call.integer("rpn_post_nms_top_n", 300)
-    if after < 1:
+    if not 1 <= after <= _MAX_REGIONS:
         raise MalformedModelError(f"node {call.name!r} proposes {after} regions")
     boxes, scores = _proposals(call)
     count = graph.gather(graph.shape(scores), [1])
@@ -185,7 +188,9 @@ def _propose(call: Call) -> Results:
     rows = rows_at(call, front, places)
     first = graph.slice(graph.shape(rows), [0], [1], [0])
     images = call.emit("Range", [call.integers_constant(0), graph.squeeze(first), call.integers_constant(1)])
-    ends_of = call.emit("Expand", [graph.unsqueeze(images, [1, 2]), graph.concat([first, call.integers_constant([after, 1])], 0)])
+    ends_of = call.emit(
+        "Expand", [graph.unsqueeze(images, [1, 2]), graph.concat([first, call.integers_constant([after, 1])], 0)]
+    )
     regions = graph.concat([graph.cast(ends_of, call.dtype()), graph.slice(rows, [0], [4], [2])], 2)
     results = [graph.reshape(regions, [-1, 5], **call.last)]
     if 1 in call.wanted:
@@ -197,9 +202,10 @@ def _proposals(call: Call) -> tuple[str, str]:
     """Return boxes (batch, anchors, 4) and scores (batch, anchors), the anchors of a cell one after another."""
     graph = call.graph
     stride = call.integer("feature_stride", 16)
-    anchors = _base_anchors(
-        stride, call.numbers("scales") or (4.0, 8.0, 16.0, 32.0), call.numbers("ratios") or (0.5, 1.0, 2.0)
-    )
+    scales, ratios = call.numbers("scales") or (4.0, 8.0, 16.0, 32.0), call.numbers("ratios") or (0.5, 1.0, 2.0)
+    if stride < 1 or len(scales) * len(ratios) > _MAX_ANCHORS or min(*scales, *ratios) <= 0:
+        raise MalformedModelError(f"node {call.name!r} has no sound anchors")
+    anchors = _base_anchors(stride, scales, ratios)
     number = len(anchors)
     height, width = call.size_of(call.input(), 2), call.size_of(call.input(), 3)
     deltas = graph.reshape(graph.transpose(call.input(1), [0, 2, 3, 1]), [0, 0, 0, number, 4])
@@ -235,7 +241,7 @@ def _cells(call: Call, size: str) -> str:
 
 def _base_anchors(stride: int, scales: tuple[float, ...], ratios: tuple[float, ...]) -> list[tuple[float, ...]]:
     """Return the corners of the anchors of the first cell (``GenerateAnchors`` of ``proposal-inl.h``)."""
-    found = []
+    found: list[tuple[float, ...]] = []
     centre = 0.5 * (stride - 1)
     for ratio in ratios:
         width = floor(sqrt(floor(stride * stride / ratio)) + 0.5)
@@ -300,7 +306,7 @@ def _enlarged(call: Call, sides: list[str], scale: str) -> tuple[list[str], str]
     return [call.emit("Add" if at > 1 else "Sub", [side, reach]) for at, side in enumerate(sides)], small
 
 
-def _no_rotation(call: Call) -> Results:
+def _no_rotation(_call: Call) -> Results:
     raise UncoveredError("ONNX cuts out no rotated regions")
 
 

@@ -9,7 +9,8 @@ What does not belong here: cells unrolled into dense layers, which are plain ari
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, ShapeNeededError, UncoveredError
@@ -141,12 +142,9 @@ def _form(call: Call) -> _Form:
         raise UncoveredError("a projection belongs to LSTM alone")
     low, high = call.number("lstm_state_clip_min", -1e30), call.number("lstm_state_clip_max", 1e30)
     clipped = call.word("lstm_state_clip_min") and mode == "lstm"
-    dtype = call.dtype()
-    form = _Form(
-        mode, state, layers, directions, projection, (low, high) if clipped else None, 0,
-        "float64" if dtype == "float64" else "float32",
-    )  # fmt: skip
-    return _Form(form.mode, state, layers, directions, projection, form.clip, _input_width(call, form), form.dtype)
+    dtype = "float64" if call.dtype() == "float64" else "float32"
+    form = _Form(mode, state, layers, directions, projection, (low, high) if clipped else None, 0, dtype)
+    return replace(form, input=_input_width(call, form))
 
 
 def _input_width(call: Call, form: _Form) -> int:
@@ -174,38 +172,39 @@ class _Parameters:
         self._weight = call.weight(1)
         self._vector = "" if self._weight is not None else call.as_type(call.input(1), call.dtype(1), form.dtype)
 
-    def matrices(
-        self, hint: str, starts: Sequence[int], gates: int, columns: int, rows: int, order: Sequence[int]
+    def cut(
+        self, hint: str, starts: Sequence[int], shape: tuple[int, ...], order: Sequence[int], gates: int = 1
     ) -> str:
-        """Return (directions, rows, columns), with ``gates`` blocks of rows in another order."""
-        shape = (len(starts), rows, columns)
+        """Return (directions, *shape), of which the ``gates`` blocks of rows stand in another order."""
+        size = prod(shape)
         if self._weight is not None:
-            first, size = min(starts), rows * columns
+            first = min(starts)
             part = self._weight.part(first, (max(starts) - first + size,))
-            arrange = _arrangement([start - first for start in starts], gates, shape, tuple(order))
+            result = (len(starts), *shape)
+            arrange = _arrangement([start - first for start in starts], gates, result, tuple(order))
             return self._call.graph.weight(
-                f"{self._call.name}_{hint}", part.map(arrange, dtype=self._dtype, shape=shape)
+                f"{self._call.name}_{hint}", part.map(arrange, dtype=self._dtype, shape=result)
             )
-        pieces = [self._cut(start, gates, rows, columns, order) for start in starts]
+        pieces = [self._piece(start, shape, order, gates) for start in starts]
         return pieces[0] if len(pieces) == 1 else self._call.emit("Concat", pieces, axis=0)
 
-    def _cut(self, start: int, gates: int, rows: int, columns: int, order: Sequence[int]) -> str:
-        graph = self._call.graph
-        piece = graph.slice(self._vector, [start], [start + rows * columns], [0])
+    def _piece(self, start: int, shape: tuple[int, ...], order: Sequence[int], gates: int) -> str:
+        graph, size = self._call.graph, prod(shape)
+        piece = graph.slice(self._vector, [start], [start + size], [0])
         if order:
-            piece = graph.reshape(piece, [gates, rows // gates * columns])
+            piece = graph.reshape(piece, [gates, size // gates])
             piece = graph.gather(piece, self._call.integers_constant(order))
-        return graph.reshape(piece, [1, rows, columns])
+        return graph.reshape(piece, [1, *shape])
 
 
 def _arrangement(
-    starts: Sequence[int], gates: int, shape: tuple[int, int, int], order: tuple[int, ...]
+    starts: Sequence[int], gates: int, shape: tuple[int, ...], order: tuple[int, ...]
 ) -> "Callable[[NDArray[Any]], NDArray[Any]]":
     def arrange(vector: "NDArray[Any]") -> "NDArray[Any]":
         import numpy as np
 
-        _, rows, columns = shape
-        blocks = [vector[start : start + rows * columns].reshape(gates, -1) for start in starts]
+        size = prod(shape[1:])
+        blocks = [vector[start : start + size].reshape(gates, -1) for start in starts]
         return np.stack([block[list(order)] if order else block for block in blocks]).reshape(shape)
 
     return arrange
@@ -234,12 +233,12 @@ def _fused(
 ) -> tuple[str, tuple[str, ...]]:
     """Add a layer by ONNX's own operator; return (time, directions, batch, units) and the last states."""
     gates, order = _GATES[form.mode], _ORDERS.get(form.mode, ())
-    w = parameters.matrices(f"l{layer}_i2h_weight", offsets.inputs, gates, form.columns(layer), form.rows, order)
-    r = parameters.matrices(f"l{layer}_h2h_weight", offsets.states, gates, form.width, form.rows, order)
+    columns, rows = form.columns(layer), form.rows
+    w = parameters.cut(f"l{layer}_i2h_weight", offsets.inputs, (rows, columns), order, gates)
+    r = parameters.cut(f"l{layer}_h2h_weight", offsets.states, (rows, form.width), order, gates)
     # Both biases stand one behind the other in either format, as gates of twice their number.
     both = (*order, *(gates + place for place in order))
-    b = parameters.matrices(f"l{layer}_bias", offsets.biases, 2 * gates, 1, 2 * form.rows, both)
-    b = call.graph.squeeze(b, [2])
+    b = parameters.cut(f"l{layer}_bias", offsets.biases, (2 * rows,), both, 2 * gates)
     attributes: dict[str, Any] = {"direction": "bidirectional" if form.directions == 2 else "forward"}
     if form.mode == "rnn_relu":
         attributes["activations"] = ["Relu"] * form.directions
@@ -316,17 +315,20 @@ class _Cell:
     ) -> None:
         self._call, self._form, self._hint, self._backwards = call, form, hint, direction == 1
 
-        def matrix(name: str, start: int, rows: int, columns: int) -> str:
-            found = parameters.matrices(f"{hint}_{name}", [start], 1, columns, rows, ())
-            return call.graph.transpose(call.graph.squeeze(found, [0]), [1, 0])
+        def cut(name: str, start: int, *shape: int) -> str:
+            return call.graph.squeeze(parameters.cut(f"{hint}_{name}", [start], shape, ()), [0])
 
-        self._input = matrix("i2h_weight", offsets.inputs[direction], form.rows, form.columns(layer))
-        self._state = matrix("h2h_weight", offsets.states[direction], form.rows, form.width)
+        def turned(name: str, start: int, *shape: int) -> str:
+            return call.graph.transpose(cut(name, start, *shape), [1, 0])
+
+        rows = form.rows
+        self._input = turned("i2h_weight", offsets.inputs[direction], rows, form.columns(layer))
+        self._state = turned("h2h_weight", offsets.states[direction], rows, form.width)
         self._projection = ""
         if form.projection:
-            self._projection = matrix("h2r_weight", offsets.projections[direction], form.projection, form.state)
-        self._input_bias = matrix("i2h_bias", offsets.biases[direction], form.rows, 1)
-        self._state_bias = matrix("h2h_bias", offsets.biases[direction] + form.rows, form.rows, 1)
+            self._projection = turned("h2r_weight", offsets.projections[direction], form.projection, form.state)
+        self._input_bias = cut("i2h_bias", offsets.biases[direction], rows)
+        self._state_bias = cut("h2h_bias", offsets.biases[direction] + rows, rows)
 
     def scan(self, x: str, states: Sequence[str], mask: str | None) -> tuple[str, ...]:
         """Return the last states, then the output of every step."""
@@ -379,10 +381,6 @@ class _Cell:
         return str(body.add("Add", [body.add("Mul", [rest, new]), kept]))
 
 
-def _join_parameters(call: Call) -> Results:
-    return call.finish("Concat", call.inputs, axis=call.axis("dim", 1))
-
-
 def _mask_steps(call: Call) -> Results:
     """``SequenceMask`` of (time, batch, ...), or (batch, time, ...) with axis 1: later steps become ``value``."""
     if not call.flag("use_sequence_length"):
@@ -422,7 +420,6 @@ def _reverse(call: Call) -> Results:
 
 RULES: Final[dict[str, Rule]] = {
     "rnn": _recur,
-    "rnnparamconcat": _join_parameters,
     "sequencemask": _mask_steps,
     "sequencelast": _take_last,
     "sequencereverse": _reverse,

@@ -1,8 +1,8 @@
 """Images and feature maps sampled anew: resized, warped, pooled to a size, convolved at moved places, correlated.
 
 The definitions are those of MXNet's ``src/operator``: ``contrib/bilinear_resize*``, ``contrib/adaptive_avg_pooling*``,
-``bilinear_sampler*``, ``grid_generator*``, ``contrib/nn/deformable_im2col*``, ``correlation*``, ``image``. What does not
-belong here: windows of a fixed stride.
+``bilinear_sampler*``, ``grid_generator*``, ``contrib/nn/deformable_im2col*``, ``correlation*``, ``image``. What does
+not belong here: windows of a fixed stride.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _FAR: Final = 1 << 62
 #: What one correlation may become, in shifts of one map against the other; FlowNet has 441.
 _MAX_SHIFTS: Final = 4096
+#: What a deformable kernel may cover, in pixels; published ones have 9.
+_MAX_TAPS: Final = 4096
 
 
 def _resize(call: Call) -> Results:
@@ -44,7 +46,7 @@ def _target(call: Call, axis: int) -> int | str:
     result = call.result()
     if result is not None and result[axis] != UNKNOWN:
         return result[axis]
-    graph, mode = call.graph, call.word("mode", "size")
+    mode = call.word("mode", "size")
     if mode == "like":
         return call.size_of(call.input(1), axis)
     scale = call.number("scale_height" if axis == 2 else "scale_width", 1.0)
@@ -57,7 +59,6 @@ def _target(call: Call, axis: int) -> int | str:
     change = odd if "even" in mode else call.emit("Sub", [call.integers_constant([1]), odd])
     if mode not in ("to_even_down", "to_even_up", "to_odd_down", "to_odd_up"):
         raise MalformedModelError(f"node {call.name!r} resizes in the mode {mode!r}")
-    del graph
     return call.emit("Sub" if mode.endswith("down") else "Add", [size, change])
 
 
@@ -103,24 +104,82 @@ def _means(size: int, parts: int, dtype: str) -> "NDArray[Any]":
     part = np.arange(parts)[:, None]
     place = np.arange(size)[None, :]
     inside = (place >= part * size // parts) & (place < -(-(part + 1) * size // parts))
-    return (inside / inside.sum(axis=1, keepdims=True)).astype(dtype)
+    weights: NDArray[Any] = (inside / inside.sum(axis=1, keepdims=True)).astype(dtype)
+    return weights
 
 
-def _grid_sample(call: Call, data: str, grid: str, *, aligned: bool, border: bool, last: bool = False) -> str:
+def _grid_sample(call: Call, data: str, grid: str, *, aligned: bool, border: bool) -> str:
+    """Return bilinear samples of (batch, channels, height, width) at (batch, rows, columns, x and y from -1 to 1)."""
     if call.graph.opset < 16:
-        raise UncoveredError("only for operator set 16 and later")
+        return _grid_gather(call, data, grid, aligned=aligned, border=border)
     attributes = {
         "mode": "linear" if call.graph.opset >= 20 else "bilinear",
         "padding_mode": "border" if border else "zeros",
         "align_corners": int(aligned),
     }
-    return (call.finish if last else call.emit)("GridSample", [data, grid], **attributes)
+    return call.emit("GridSample", [data, grid], **attributes)
+
+
+def _grid_gather(call: Call, data: str, grid: str, *, aligned: bool, border: bool) -> str:
+    """Sample by positions, for the operator sets that have no GridSample."""
+    graph = call.graph
+    shape = graph.shape(data)
+    sizes = [graph.gather(shape, [axis]) for axis in (3, 2)]
+    sides = [
+        _side(call, graph.slice(grid, [at], [at + 1], [3]), size, aligned=aligned, border=border)
+        for at, size in enumerate(sizes)
+    ]
+    flat = graph.reshape(data, [0, 0, -1])
+    channels = graph.slice(shape, [1], [2], [0])
+    total = ""
+    for column, across in sides[0]:
+        for row, down in sides[1]:
+            place = call.emit("Add", [call.emit("Mul", [row, sizes[0]]), column])
+            place = graph.reshape(graph.squeeze(place, [3]), [0, 1, -1])
+            whole = graph.concat(
+                [
+                    graph.slice(graph.shape(place), [0], [1], [0]),
+                    channels,
+                    graph.slice(graph.shape(place), [2], [3], [0]),
+                ],
+                0,
+            )
+            found = call.emit("GatherElements", [flat, call.emit("Expand", [place, whole])], axis=2)
+            weight = graph.reshape(call.emit("Mul", [across, down]), [0, 1, -1])
+            part = call.emit("Mul", [found, weight])
+            total = call.emit("Add", [total, part]) if total else part
+    heads = [graph.slice(shape, [0], [2], [0]), graph.slice(graph.shape(grid), [1], [3], [0])]
+    return call.emit("Reshape", [total, graph.concat(heads, 0)])
+
+
+def _side(call: Call, grid: str, size: str, *, aligned: bool, border: bool) -> list[tuple[str, str]]:
+    """Return the two pixels around each coordinate of one side, int64, and their weights: 0 outside."""
+    graph, dtype = call.graph, call.dtype()
+    one, half = call.constant(1.0), call.constant(0.5)
+    count = graph.cast(size, dtype)
+    last = call.emit("Sub", [count, one])
+    moved = call.emit("Add", [grid, one])
+    if aligned:
+        place = call.emit("Mul", [call.emit("Mul", [moved, last]), half])
+    else:
+        place = call.emit("Mul", [call.emit("Sub", [call.emit("Mul", [moved, count]), one]), half])
+    zero = call.constant(0.0)
+    if border:
+        place = call.emit("Max", [call.emit("Min", [place, last]), zero])
+    low = call.emit("Floor", [place])
+    rest = call.emit("Sub", [place, low])
+    found = []
+    for pixel, weight in ((low, call.emit("Sub", [one, rest])), (call.emit("Add", [low, one]), rest)):
+        inside = call.emit("And", [call.emit("GreaterOrEqual", [pixel, zero]), call.emit("LessOrEqual", [pixel, last])])
+        bounded = call.emit("Max", [call.emit("Min", [pixel, last]), zero])
+        found.append((graph.cast(bounded, "int64"), call.emit("Where", [inside, weight, zero])))
+    return found
 
 
 def _sample(call: Call) -> Results:
     """``BilinearSampler``: a grid (batch, 2, height, width) of x and y from -1 to 1, zeros outside."""
     grid = call.graph.transpose(call.input(1), [0, 2, 3, 1])
-    return _grid_sample(call, call.input(), grid, aligned=True, border=False, last=True)
+    return call.finish("Identity", [_grid_sample(call, call.input(), grid, aligned=True, border=False)])
 
 
 def _generate_grid(call: Call) -> Results:
@@ -178,9 +237,8 @@ def _unit_grid(height: int, width: int, dtype: str) -> "NDArray[Any]":
 def _transform(call: Call) -> Results:
     """``SpatialTransformer``: the first input sampled by the affine map of the second."""
     grid = _affine_grid(call, call.input(1), _grid_size(call, 0))
-    return _grid_sample(
-        call, call.input(), call.graph.transpose(grid, [0, 2, 3, 1]), aligned=True, border=False, last=True
-    )
+    grid = call.graph.transpose(grid, [0, 2, 3, 1])
+    return call.finish("Identity", [_grid_sample(call, call.input(), grid, aligned=True, border=False)])
 
 
 def _convolve_moved(call: Call) -> Results:
@@ -197,16 +255,14 @@ def _convolve_at(call: Call, offsets: int, mask: int | None, weights: int) -> Re
     """Sample each tap of the kernel at its moved places, then convolve over the taps alone."""
     graph = call.graph
     kernel = call.integers("kernel") or ()
-    if len(kernel) != 2 or min(kernel) < 1:
+    if len(kernel) != 2 or min(kernel) < 1 or prod(kernel) > _MAX_TAPS:
         raise MalformedModelError(f"node {call.name!r} has the kernel {kernel}")
     groups, taps = max(call.integer("num_deformable_group", 1), 1), prod(kernel)
     channels, height, width = _known(call.dims()[1:])
     rows, columns = _known(call.dims(offsets)[2:], offsets)
     moves = graph.reshape(call.input(offsets), [0, groups, taps, 2, rows, columns])
     base = _taps(call, kernel, rows, columns)
-    y, x = (
-        call.emit("Add", [graph.gather(moves, call.integers_constant(axis), 3), base[axis]]) for axis in (0, 1)
-    )
+    y, x = (call.emit("Add", [graph.gather(moves, call.integers_constant(axis), 3), base[axis]]) for axis in (0, 1))
     data = graph.reshape(call.input(), [-1, channels // groups, height, width])
     pairs = [_normalised(call, x, width), _normalised(call, y, height)]
     # Taps and rows become one dimension, images and groups the batch.
@@ -325,7 +381,8 @@ def _normalise_image(call: Call) -> Results:
     """``image.normalize`` of (..., channels, height, width): one mean and deviation for all channels, or for each."""
     channels = call.dims()[-3]
     mean, deviation = (
-        _for_channels(call, call.numbers(key) or (default,) * 4, channels) for key, default in (("mean", 0.0), ("std", 1.0))
+        _for_channels(call, call.numbers(key) or (default,) * 4, channels)
+        for key, default in (("mean", 0.0), ("std", 1.0))
     )
     return call.finish("Div", [call.emit("Sub", [call.input(), mean]), deviation])
 
@@ -350,9 +407,7 @@ def _resize_image(call: Call) -> Results:
     if rank == 3:
         data = call.graph.unsqueeze(data, [0])
     target = call.dynamic_shape([call.graph.slice(call.graph.shape(data), [0], [2], [0]), height, width])
-    resized = call.emit(
-        "Resize", [data, "", "", target], mode="linear", coordinate_transformation_mode="half_pixel"
-    )
+    resized = call.emit("Resize", [data, "", "", target], mode="linear", coordinate_transformation_mode="half_pixel")
     if rank == 3:
         resized = call.graph.squeeze(resized, [0])
     return call.graph.transpose(resized, [1, 2, 0] if rank == 3 else [0, 2, 3, 1], **call.last)

@@ -1,6 +1,5 @@
 """Operators that rearrange, cut, join, repeat or look up elements without computing on them."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from klever.steps.converters.netdef_to_onnx.call import END, Call, RefusedError, Result, Rules
@@ -41,6 +40,8 @@ def _concat(call: Call) -> Result:
 
 def _split(call: Call) -> Result:
     axis, parts = _joining_axis(call), len(call.operator.outputs)
+    if not parts:
+        raise RefusedError("it has no outputs")
     if call.flag("add_axis"):
         pieces = call.add("Split", call.input(), *_even(call, parts), axis=axis, outputs=parts, **_counted(call, parts))
         pieces = [pieces] if isinstance(pieces, str) else pieces
@@ -130,6 +131,8 @@ def _slice(call: Call) -> Result:
     """Cut out ranges from the first dimension on; a negative place counts from behind the last element."""
     if len(call) >= 3:
         count = call.size(0, 1)
+        if count > call.rank():
+            raise RefusedError(f"{count} ranges for rank {call.rank()}")
         bounds = [_bound_of(call, index) for index in (1, 2)]
     else:
         starts, ends = call.integers("starts"), call.integers("ends")
@@ -322,7 +325,7 @@ def _batch_to_space(call: Call) -> Result:
 
 def _range(call: Call) -> Result:
     """Count from 0 or a start to an end, in steps of 1 or stated ones."""
-    stated: Sequence[str] = [call.reshape(call.input(index), []) for index in range(len(call))]
+    stated = [call.reshape(call.input(index), []) for index in range(max(len(call), 1))]
     if len(stated) == 1:
         start, limit, step = call.scalar(0), stated[0], call.scalar(1)
     else:

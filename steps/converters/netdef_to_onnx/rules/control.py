@@ -40,9 +40,7 @@ def _branch(call: Call) -> Result:
         call.translation.bound.pop(name, None)
     if not call.operator.outputs:
         return None
-    return call.give_all(
-        "If", _condition(call, call.input()), then_branch=bodies[0].graph, else_branch=bodies[1].graph
-    )
+    return call.give_all("If", _condition(call, call.input()), then_branch=bodies[0].graph, else_branch=bodies[1].graph)
 
 
 def _common(one: Value, other: Value) -> Value:

@@ -11,7 +11,6 @@ def _constant(call: Call) -> Result:
     dtype, value = constant(call.operator)
     if len(call) > 1:
         filling = call.reshape(call.input(1), [])
-        call.known[0] = call.expected[0]._replace(dtype=dtype)
         return call.give("Expand", filling, _wanted(call))
     name = call.constant([value], dtype=dtype)
     return call.give("Expand", name, _wanted(call))

@@ -18,6 +18,8 @@ _LOWEST, _LEAST = -3.4028234663852886e38, -3.0e38
 #: As many as there are.
 _ALL: Final = 2**31 - 1
 _INT32: Final = 6
+#: Open Images has some 20,000 labels.
+_MAX_CLASSES: Final = 1 << 16
 
 
 def _upright(call: Call) -> int:
@@ -119,7 +121,9 @@ def _proposals(call: Call) -> Result:
     more = _upright(call)
     scores, deltas, info = (call.input(index) for index in (0, 1, 2))
     flat = call.reshape(call.transpose(scores, (0, 2, 3, 1)), [0, -1])
-    moves = call.reshape(call.transpose(deltas, (0, 2, 3, 1)), call.add("Concat", call.sizes(flat), _four(call), axis=0))
+    moves = call.reshape(
+        call.transpose(deltas, (0, 2, 3, 1)), call.add("Concat", call.sizes(flat), _four(call), axis=0)
+    )
     wanted = call.integer("pre_nms_topN", 6000)
     count = call.sizes(flat, [1])
     if wanted > 0:
@@ -135,6 +139,7 @@ def _proposals(call: Call) -> Result:
     limit = call.add("Mul", call.constant(call.number("min_size", 16.0)), scale)
     large = _large(call, kept, limit, width, height, more)
     judged = call.add("Where", call.squeeze(large, [2]), best, call.constant(_LOWEST))
+    judged = _one_flat(call, kept, judged, more)
     found = call.add(
         "NonMaxSuppression",
         _longer(call, kept, more),
@@ -171,6 +176,20 @@ def _longer(call: Call, corners: Sequence[str], more: int) -> str:
     return str(call.add("Concat", *corners[:2], *tails, axis=2))
 
 
+def _one_flat(call: Call, corners: Sequence[str], scores: str, more: int) -> str:
+    """Leave one box without area in the judgement, the best: in Caffe2 it puts out all others.
+
+    The overlap of two such boxes is 0 / 0, which is not at most any threshold.
+    """
+    if more:
+        return scores
+    sides = [call.add("Sub", corners[axis + 2], corners[axis]) for axis in (0, 1)]
+    flat = call.add("Equal", call.squeeze(call.add("Mul", *sides), [2]), call.constant(0.0))
+    lowest = call.constant(_LOWEST)
+    best = call.reduce("ReduceMax", call.add("Where", flat, scores, lowest), [-1])
+    return str(call.add("Where", call.add("And", flat, call.add("Less", scores, best)), lowest, scores))
+
+
 def _limit(call: Call) -> Result:
     """Give the best boxes of each class of each image, and of those the best of the image.
 
@@ -179,20 +198,20 @@ def _limit(call: Call) -> Result:
     more = _upright(call)
     if call.flag("soft_nms_enabled"):
         raise RefusedError("with soft_nms_enabled")
-    if call.flag("cls_agnostic_bbox_reg") or not call.flag("input_boxes_include_bg_cls", default=True):
-        raise RefusedError("for boxes that are not those of every class and the background")
     classes = call.size(1, 0)
-    first = int(call.flag("output_classes_include_bg_cls", default=True)) - 1
-    scores, boxes = call.reshape(call.input(0), [0, classes]), call.reshape(call.input(1), [0, 4 * classes])
-    if classes < 2:
-        raise RefusedError("without a class beside the background")
+    if not 2 <= classes <= _MAX_CLASSES:
+        raise RefusedError(f"for {classes} classes, of which one is the background")
+    # Where boxes leave the background out, scores have it behind the other classes and not before them.
+    first = int(call.flag("input_boxes_include_bg_cls", default=True))
+    scores = call.reshape(call.input(0), [0, classes])
     splits, owner = _images(call, scores)
-    # Scores by image, class and row; those of the background, the first class, are left out.
-    by_class = call.unsqueeze(call.transpose(call.slice(scores, 1, classes, 1), (1, 0)), [0])
+    # Scores by image, class and row; those of the background are left out.
+    by_class = call.unsqueeze(call.transpose(call.slice(scores, first, first + classes - 1, 1), (1, 0)), [0])
     judged = call.add("Where", call.unsqueeze(owner, [1]), by_class, call.constant(_LOWEST))
-    corners = call.reshape(call.slice(boxes, 4, 4 * classes, 1), [0, classes - 1, 4])
-    corners = call.transpose(corners, (1, 0, 2))
-    longer = _longer(call, _columns(call, corners, 2), more)
+    corners = _of_classes(call, classes, first)
+    sides = _columns(call, corners, 2)
+    judged = _one_flat(call, sides, judged, more)
+    longer = _longer(call, sides, more)
     count = call.sizes(owner, [0])
     one = call.integers_of([1])
     every = call.add("Tile", longer, call.add("Concat", count, one, one, axis=0))
@@ -215,11 +234,25 @@ def _limit(call: Call) -> Result:
     results = [
         call.give("Identity", value),
         call.give("GatherND", corners, _joined(call, kind, row), at=1),
-        call.give("Add", call.cast(kind, "float32"), call.constant(float(first + 1)), at=2),
+        call.give("Add", call.cast(kind, "float32"), call.constant(_labels_from(call)), at=2),
     ]
     if len(call.operator.outputs) > 3:
         results += _counts(call, image, kind, row, count, splits, classes)
     return results
+
+
+def _of_classes(call: Call, classes: int, first: int) -> str:
+    """Return the boxes of each class but the background: (classes - 1, rows, 4)."""
+    if call.flag("cls_agnostic_bbox_reg"):
+        boxes = call.unsqueeze(call.reshape(call.input(1), [0, 4]), [0])
+        return str(call.add("Expand", boxes, call.integers_of([classes - 1, 1, 1])))
+    boxes = call.reshape(call.input(1), [0, classes - 1 + first, 4])
+    return call.transpose(call.slice(boxes, first, END, 1), (1, 0, 2))
+
+
+def _labels_from(call: Call) -> float:
+    """Return the number of the first class that is not the background."""
+    return float(call.flag("output_classes_include_bg_cls", default=True))
 
 
 def _flat(call: Call, judged: str) -> tuple[str, str]:

@@ -21,8 +21,10 @@ def same(op: str) -> Rule:
 
 def pass_on(call: Call) -> Result:
     """Carry over an operator that hands on what it reads: a copy, a check, an alias."""
-    call.quanta.update({0: quantum} if (quantum := call.inputs[0].quantum) is not None else {})
-    return call.input()
+    given = call.input()
+    if (quantum := call.inputs[0].quantum) is not None:
+        call.quanta[0] = quantum
+    return given
 
 
 def _with_alpha(op: str, default: float) -> Rule:
@@ -111,9 +113,7 @@ def _logit(call: Call) -> Result:
 
 def _stump(call: Call) -> Result:
     above = call.add("Greater", call.input(), call.scalar(call.number("threshold")))
-    return call.give(
-        "Where", above, call.constant(call.number("high_value")), call.constant(call.number("low_value"))
-    )
+    return call.give("Where", above, call.constant(call.number("high_value")), call.constant(call.number("low_value")))
 
 
 def _scale(call: Call) -> Result:
@@ -121,12 +121,9 @@ def _scale(call: Call) -> Result:
 
 
 def _gated(call: Call) -> Result:
-    axis = call.axis(call.integer("dim", -1))
-    size = call.size(axis)
-    if size % 2:
-        raise RefusedError(f"it halves a dimension of {size}")
-    parts = [call.slice(call.input(), start, start + size // 2, axis) for start in (0, size // 2)]
-    return call.give("Mul", parts[0], call.add("Sigmoid", parts[1]))
+    counted = {"num_outputs": 2} if call.graph.opset >= 18 else {}
+    shown, gate = call.add("Split", call.input(), axis=call.integer("dim", -1), outputs=2, **counted)
+    return call.give("Mul", shown, call.add("Sigmoid", gate))
 
 
 def _replace_nan(call: Call) -> Result:

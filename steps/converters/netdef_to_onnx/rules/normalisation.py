@@ -64,9 +64,7 @@ def _instance_norm(call: Call) -> Result:
     if rank < 3:
         raise RefusedError(f"for rank {rank}")
     x = call.channels_first()
-    given = call.give_image(
-        "InstanceNormalization", x, call.input(1), call.input(2), rank=rank, epsilon=epsilon
-    )
+    given = call.give_image("InstanceNormalization", x, call.input(1), call.input(2), rank=rank, epsilon=epsilon)
     if len(call.operator.outputs) == 1:
         return given
     mean, inverse = _statistics(call, x, list(range(2, rank)), epsilon)
@@ -177,9 +175,8 @@ def _affine(call: Call) -> Result:
 def _parametric_relu(call: Call) -> Result:
     """Give negative elements a slope: one for all, or one a channel."""
     slope, shape = call.input(1), call.value(1).shape
-    if shape is None or shape != (1,):
-        if not call.last:
-            slope = call.along_channels(slope, call.rank())
+    if shape != (1,) and not call.last:
+        slope = call.along_channels(slope, call.rank())
     return call.give("PRelu", call.input(), slope)
 
 

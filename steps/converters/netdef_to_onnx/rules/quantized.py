@@ -15,7 +15,6 @@ from klever.steps.converters.netdef_to_onnx.rules import arrangement, elementwis
 from klever.steps.formats.netdef.windows import per_axis
 from klever.steps.model.shapes import UNKNOWN
 
-
 #: Ones by which a pooling's windows are summed up; the largest published windows have some 49 times 2,048.
 _MAX_WINDOW: Final = 1 << 22
 
@@ -217,7 +216,7 @@ def _on_numbers(rule: Rule) -> Rule:
         inner = replace(
             call,
             inputs=[Bound(_numbers(call), value), *call.inputs[1:]],
-            targets=[(f"{call.operator.outputs[0]}/numbers", False)],
+            targets=[(f"{call.operator.outputs[0]}/numbers", False)] if call.operator.outputs else [],
         )
         made = rule(inner)
         if not isinstance(made, str):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def _gates(call: Call, gates: str, count: int) -> list[str]:
     """Cut what comes for all gates into one part for each."""
-    width = call.size(2, 0)
-    return [call.slice(gates, at * width, (at + 1) * width, 2) for at in range(count)]
+    counted = {"num_outputs": count} if call.graph.opset >= 18 else {}
+    return list(call.add("Split", gates, axis=2, outputs=count, **counted))
 
 
 def _where_valid(call: Call, lengths_at: int) -> str | None:
@@ -150,7 +150,7 @@ def _states(call: Call, links: Sequence[_Link]) -> list[_State]:
 def _first(call: Call, place: int, shape: tuple[int, ...]) -> str:
     """Return the value before the first step; one that lacks the batch is the same for every item."""
     if len(shape) == 3:
-        if shape[0] != 1:
+        if call.size(0, place) != 1:
             raise RefusedError("with several initial steps")
         return call.input(place)
     if len(shape) == 2:
@@ -211,9 +211,7 @@ def _outputs(call: Call, states: Sequence[_State], last: Sequence[str], gathered
             results.append(call.give("Identity", steps, at=at))
         else:
             every = call.add("Concat", state.first, steps, axis=0)
-            results.append(
-                call.give("Slice", every, *(call.integers_of([edge]) for edge in (offset, END, 0)), at=at)
-            )
+            results.append(call.give("Slice", every, *(call.integers_of([edge]) for edge in (offset, END, 0)), at=at))
     return results
 
 

@@ -101,9 +101,7 @@ def _batch_moments(call: Call) -> Result:
 
 def _place_of(op: str) -> Rule:
     def rule(call: Call) -> Result:
-        return call.give(
-            op, call.input(), axis=call.integer("axis", -1), keepdims=call.integer("keepdims", 1) and 1
-        )
+        return call.give(op, call.input(), axis=call.integer("axis", -1), keepdims=call.integer("keepdims", 1) and 1)
 
     return rule
 

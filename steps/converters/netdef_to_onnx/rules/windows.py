@@ -4,6 +4,7 @@ Source of the windows' positions: ``ConvPoolOpBase::ComputeSizeAndPad`` and
 ``ConvTransposeUnpoolBase::ComputeSizeAndPad`` in ``caffe2/operators``.
 """
 
+from operator import le
 from typing import Any, Final
 
 from klever.steps.converters.netdef_to_onnx.call import END, Call, RefusedError, Result, Rule, Rules
@@ -34,7 +35,8 @@ def window(call: Call, kernels: list[int], *, pooling: bool = False) -> dict[str
     """
     operator, axes = call.operator, len(kernels)
     strides, dilations = per_axis(operator, "stride", 1, axes), per_axis(operator, "dilation", 1, axes)
-    if any(number < 1 for number in (*kernels, *strides, *dilations)) or min(sum(pads(operator, axes), ())) < 0:
+    padding = pads(operator, axes)
+    if axes < 1 or min(*kernels, *strides, *dilations) < 1 or any(min(pair) < 0 for pair in padding):
         raise RefusedError("its window is not positive")
     attributes: dict[str, Any] = {"kernel_shape": kernels, "strides": strides}
     if any(dilation != 1 for dilation in dilations):
@@ -42,26 +44,28 @@ def window(call: Call, kernels: list[int], *, pooling: bool = False) -> dict[str
             raise RefusedError("pooling with dilation")
         attributes["dilations"] = dilations
     legacy = operator.integer("legacy_pad")
-    padding = pads(operator, axes)
     if legacy not in (_STATED, _VALID, _SAME, _CAFFE):
         raise RefusedError(f"legacy_pad {legacy}")
     if legacy == _VALID:
         padding = [(0, 0)] * axes
     elif legacy == _CAFFE:
-        if pooling and all(head == 0 for head, _ in padding) and UNKNOWN in spatial_sizes(call):
-            if any(stride > kernel for stride, kernel in zip(strides, kernels, strict=True)):
-                raise RefusedError("a window may lie wholly behind the image")
+        if _rounds_up(call, padding) and all(map(le, strides, kernels)) and pooling:
             return {**attributes, "ceil_mode": 1}
-        padding = [
-            _caffe_padding(call, axis, kernels[axis], strides[axis], padding[axis][0]) for axis in range(axes)
-        ]
+        padding = [_caffe_padding(call, axis, kernels[axis], strides[axis], padding[axis][0]) for axis in range(axes)]
     elif legacy == _SAME:
-        sizes = call.value().shape and spatial_sizes(call)
-        if not sizes or UNKNOWN in sizes:
+        known = call.value().shape is not None and UNKNOWN not in spatial_sizes(call)
+        if all(map(le, strides, kernels)) and not known:
             return {**attributes, "auto_pad": "SAME_UPPER"}
+        sizes = [call.size(axis + (1 if call.last else 2)) for axis in range(axes)]
         padding = [_same_padding(*each) for each in zip(sizes, kernels, strides, strict=True)]
     attributes["pads"] = [head for head, _ in padding] + [tail for _, tail in padding]
     return attributes
+
+
+def _rounds_up(call: Call, padding: list[tuple[int, int]]) -> bool:
+    """Tell whether ONNX's rounding up is Caffe's: for images of unknown size, while no padding counts."""
+    counted = call.flag("count_include_pad") or call.operator.type.startswith("Lp")
+    return not counted and all(head == 0 for head, _ in padding) and UNKNOWN in spatial_sizes(call)
 
 
 def _image(call: Call, attributes: dict[str, Any]) -> str:
@@ -158,7 +162,7 @@ def _pooling(op: str) -> Rule:
         attributes: dict[str, Any] = {}
         if op == "LpPool":
             power = call.number("p", 2.0)
-            if power != int(power) or power < 1:
+            if not 1 <= power < 1 << 16 or power != int(power):
                 raise RefusedError(f"with p {power}")
             attributes["p"] = int(power)
         if call.flag("global_pooling"):
@@ -166,8 +170,6 @@ def _pooling(op: str) -> Rule:
         attributes |= window(call, per_axis(call.operator, "kernel", 0, rank - 2), pooling=True)
         if op == "AveragePool" and call.flag("count_include_pad"):
             attributes["count_include_pad"] = 1
-        if op == "LpPool" and "ceil_mode" in attributes and call.graph.opset < 18:
-            raise RefusedError("legacy_pad 3 for an image of unknown size")
         return call.give_image(op, _image(call, attributes), rank=rank, **attributes)
 
     return rule

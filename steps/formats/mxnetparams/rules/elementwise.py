@@ -16,7 +16,7 @@ _KEEPING: Final = """
     copy identity blockgrad stopgradient makeloss cast ampcast castlike clip smoothl1 zeroslike oneslike fulllike
     divsqrtdim gradientmultiplier quadratic roundste signste crossdevicecopy copyto native
     dropout activation softmax logsoftmax softmin softmaxactivation l2normalization lrn
-    identityattachklsparsereg reverse flip cumsum shuffle
+    identityattachklsparsereg reverse flip shuffle
     identitywithattrlikerhs
     softmaxoutput linearregressionoutput logisticregressionoutput maeregressionoutput svmoutput
     randomuniformlike randomnormallike boxnms boxnonmaximumsuppression caststorage indexcopy

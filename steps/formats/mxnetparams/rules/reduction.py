@@ -75,6 +75,12 @@ def _sort(call: Call) -> None:
     call.give(None if data is None else (count(data),) if flat else data)
 
 
+def _add_along(call: Call) -> None:
+    """``cumsum``: along one axis, or everything in one row."""
+    data = call.input(0)
+    call.give((count(data),) if data is not None and call.optional("axis") is None else data)
+
+
 def _dot(call: Call) -> None:
     """Contract the last axis of the first with the first axis of the second."""
     first, second = call.input(0), call.input(1)
@@ -175,6 +181,7 @@ RULES: Final[dict[str, Rule]] = {
     "pick": _pick,
     "chooseelement0index": _pick,
     "topk": _rank,
+    "cumsum": _add_along,
     "sort": _sort,
     "argsort": _sort,
     "dot": _dot,
