@@ -1,13 +1,19 @@
 """A process killed at any moment leaves a sound store, and the next run completes."""
 
 import os
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from klever.steps.oci.layout import LayoutStore
+from klever.steps.recognise import recognise
+
 ROUNDS = 200
+CONVERT = [sys.executable, "-c", "import sys; from klever.api.cli import main; sys.exit(main())", "convert"]
 
 
 @pytest.mark.slow
@@ -30,3 +36,34 @@ def test_publish_copy_and_fetch_survive_being_killed_at_200_random_moments(tmp_p
     assert ended.returncode == 0, ended.stderr[-3000:]
     killed = int(ended.stdout.split()[0])
     assert killed >= ROUNDS // 2, ended.stdout
+
+
+@pytest.mark.slow
+def test_a_conversion_killed_at_a_random_moment_leaves_nothing_half_done(tmp_path: Path, models: Path) -> None:
+    dice = random.Random("conversion")
+    store = LayoutStore(tmp_path / "home" / "store")
+    source = str(models / "MXNetParams" / "mlp" / "model")
+    target = tmp_path / "result"
+    commands = [
+        [*CONVERT, source, "--to", "ONNX", "--require", "none", "--again", *place]
+        for place in (["--output", str(target), "--force"], ["--as", "net:v1"])
+    ]
+    environment = {**os.environ, "KLEVER_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
+    lengths = []
+    for command in commands:
+        started = time.perf_counter()
+        subprocess.run(command, check=True, env=environment, capture_output=True)
+        lengths.append(time.perf_counter() - started)
+    for turn in range(12):
+        process = subprocess.Popen(
+            commands[turn % 2], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(dice.uniform(0.3, 1.0) * lengths[turn % 2])
+        process.kill()
+        process.wait()
+        assert recognise(target).author is not None
+        assert (target / "certificate.json").is_file()
+        assert not store.check()
+    for command in commands:
+        subprocess.run(command, check=True, env=environment, capture_output=True)
+    assert not list(tmp_path.glob(".*klever-*"))

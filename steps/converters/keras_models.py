@@ -3,6 +3,7 @@
 What does not belong here: the containers, HDF5 and ZIP.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from klever.steps.errors import MalformedModelError, UnsafeModelError, Unsupport
 from klever.steps.frameworks.keras import interpret
 from klever.steps.frameworks.keras.layer import Layer
 from klever.steps.frameworks.keras.ranges import by_name, embedded_ranges
-from klever.steps.frameworks.keras.release import TF_KERAS, framework_of
+from klever.steps.frameworks.keras.release import TF_KERAS, framework_of, major_version
 from klever.steps.frameworks.keras.translation import translate
 from klever.steps.frameworks.keras.vetting import Foreign, find_foreign
 from klever.steps.model.signature import Tensor
@@ -54,7 +55,16 @@ def survey_keras(source: KerasModel, options: Options) -> Survey:
     """List the layers that hold code or are not Keras's own, by class; raises as `asked_shapes`."""
     asked_shapes(interpret(source.config).signature.inputs or (), options)
     foreign = find_foreign(source.loaded, source.framework)
-    return Survey(uncovered=_uncovered(foreign))
+    return Survey(uncovered=_uncovered(foreign), notes=_notes(source))
+
+
+def _notes(source: KerasModel) -> tuple[str, ...]:
+    first = major_version(source.facts.get("keras_version")) == 1
+    if first and "backend" not in source.facts and '"dim_ordering": "th"' in json.dumps(source.config):
+        return (
+            "Keras 1 does not save its backend: the kernels are taken as TensorFlow's, Theano's would be mirrored",
+        )
+    return ()
 
 
 def _uncovered(foreign: list[Foreign]) -> tuple[Uncovered, ...]:

@@ -12,6 +12,9 @@ are a conversion for, which is told before this is started.
 """
 
 import os
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
 
 # Both have to be said before the import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -19,6 +22,10 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import tensorflow as tf
 from savedmodels import directory_of
+
+Progress = Callable[[float, str], None]
+#: A frozen graph, its lookup tables by shared name, and notes.
+Source = tuple[Any, dict[Any, Any], list[str]]
 
 #: A protobuf ends at 2 GB; what the graph itself takes and its copies in between leave less for constants, in bytes.
 LARGE_BYTES = 1 << 30
@@ -30,24 +37,24 @@ NO_STATE = "the model keeps state between calls, which ONNX does not: each call 
 _INPUT, _OUTPUT = "klever_input_", "klever_output_"
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """The input cannot be converted, for a reason that is one sentence; ``operators`` maps those that lack to nodes."""
 
-    def __init__(self, cause, operators=None):
+    def __init__(self, cause: str, operators: dict[str, list[str]] | None = None) -> None:
         super().__init__(cause)
         self.operators = operators
 
 
-def run(request, progress):
+def run(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Write the ONNX model; see the module."""
     try:
         return _run(request, progress)
-    except Refusal as refusal:
-        reply = {"refused": str(refusal)}
+    except RefusalError as refusal:
+        reply: dict[str, Any] = {"refused": str(refusal)}
         return reply if refusal.operators is None else {**reply, "operators": refusal.operators}
 
 
-def _run(request, progress):
+def _run(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     tf.get_logger().setLevel("ERROR")
     progress(0.1, "loading the graph")
     frozen, tables, notes = _SOURCES[request["source"]](request, progress)
@@ -65,7 +72,7 @@ def _run(request, progress):
 # Where the graph comes from.
 
 
-def _from_saved_model(request, progress):
+def _from_saved_model(request: dict[str, Any], progress: Progress) -> Source:
     """Load, restore and freeze in a session: it knows tensors by the very names that the signature has."""
     from tf2onnx import tf_loader
 
@@ -86,7 +93,7 @@ def _from_saved_model(request, progress):
     return frozen, tables, notes
 
 
-def _inlined(graph, outputs, owner):
+def _inlined(graph: Any, outputs: Any, owner: Any) -> Any:
     """Return the graph with the bodies of functions in the place of their calls, loops and conditions apart.
 
     TensorFlow freezes what functions read through their arguments only in part (ResourceGather is left out).
@@ -112,7 +119,7 @@ def _inlined(graph, outputs, owner):
     return tf_optimizer.OptimizeGraph(config, meta_graph)
 
 
-def _read_variables(graph, owner):
+def _read_variables(graph: Any, owner: Any) -> None:
     """Add the reads by which TensorFlow freezes variables where a SavedModel lacks them."""
     with owner.as_default():
         present = {operation.name for operation in owner.get_operations()}
@@ -123,7 +130,7 @@ def _read_variables(graph, owner):
                 tf.raw_ops.ReadVariableOp(resource=handle, dtype=node.attr["dtype"].type, name=name)
 
 
-def _from_graph_def(request, progress):
+def _from_graph_def(request: dict[str, Any], _: Progress) -> Source:
     with open(request["path"], "rb") as file:
         graph = tf.compat.v1.GraphDef.FromString(file.read())
     for node in graph.node:
@@ -131,40 +138,34 @@ def _from_graph_def(request, progress):
     return graph, {}, []
 
 
-def _from_keras(request, progress):
+def _from_keras(request: dict[str, Any], progress: Progress) -> Source:
+    """Export as a SavedModel, which has the model's tables and state too, and go on from that."""
     import export_keras
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+    from tensorflow.python.saved_model.loader_impl import parse_saved_model
 
-    model = export_keras.load_model(request["model"], progress)
-    notes = _reset_each_call(model)
-    function = export_keras.serving_function(model, request["model"])
-    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
-    names = request["model"]["inputs"]
-    arguments = dict(zip(export_keras.argument_names(names), names))
-    inputs = {arguments[_node(tensor.name)]: tensor.name for tensor in frozen.inputs}
-    # Structured outputs are in the order of their sorted names.
-    outputs = dict(zip(sorted(request["model"]["outputs"]), (tensor.name for tensor in frozen.outputs)))
-    request["inputs"] = {name: {"tensor": inputs[name], "shape": None} for name in names}
-    request["outputs"] = {name: {"tensor": outputs[name]} for name in request["model"]["outputs"]}
-    return frozen.graph.as_graph_def(add_shapes=True), {}, notes
-
-
-def _reset_each_call(model):
-    """Make recurrent layers that keep their state begin anew in every call, as ONNX does."""
-    kept = [layer for layer in model._flatten_layers() if vars(layer).get("stateful") is True]
-    for layer in kept:
-        layer.stateful = False
-    return [NO_STATE] if kept else []
+    wanted = request["model"]
+    model = export_keras.load_model(wanted, progress)
+    directory = tempfile.mkdtemp(prefix="savedmodel-")
+    export_keras.save(model, export_keras.serving_function(model, wanted), directory)
+    signature = parse_saved_model(directory).meta_graphs[0].signature_def["serving_default"]
+    arguments = export_keras.argument_names(wanted["inputs"])
+    request["inputs"] = {
+        name: {"tensor": signature.inputs[argument].name}
+        for argument, name in zip(arguments, wanted["inputs"], strict=True)
+    }
+    request["outputs"] = {name: {"tensor": signature.outputs[name].name} for name in wanted["outputs"]}
+    source = {**request, "path": os.path.join(directory, "saved_model.pb"), "tags": ["serve"]}
+    return _from_saved_model(source, progress)
 
 
 _SOURCES = {"savedmodel": _from_saved_model, "graphdef": _from_graph_def, "keras": _from_keras}
 
 
-def _node(tensor):
+def _node(tensor: str) -> str:
     return tensor.partition(":")[0]
 
 
-def _ancestors(graph, outputs):
+def _ancestors(graph: Any, outputs: Any) -> Any:
     """Return the part of a graph that outputs need, control dependencies included."""
     nodes = {node.name: node for node in graph.node}
     kept, pending = set(), list(outputs)
@@ -173,7 +174,7 @@ def _ancestors(graph, outputs):
         if name in kept:
             continue
         if name not in nodes:
-            raise Refusal(f"the graph has no node {name}")
+            raise RefusalError(f"the graph has no node {name}")
         kept.add(name)
         pending += [_node(given).lstrip("^") for given in nodes[name].input]
     result = tf.compat.v1.GraphDef(versions=graph.versions)
@@ -196,16 +197,16 @@ def _ancestors(graph, outputs):
 _ASSIGNMENTS = ("AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp")
 
 
-def _bodies(graph):
+def _bodies(graph: Any) -> Iterator[Any]:
     yield graph.node
     for function in graph.library.function:
         yield function.node_def
 
 
-def _writers(graph):
+def _writers(graph: Any) -> set[str]:
     """Return the names of functions that write variables, directly or through others."""
     functions = {function.signature.name: function for function in graph.library.function}
-    writing: set = set()
+    writing: set[str] = set()
     while True:
         more = {
             name
@@ -217,11 +218,11 @@ def _writers(graph):
         writing |= more
 
 
-def _writes(node, writing):
+def _writes(node: Any, writing: set[str]) -> bool:
     return node.op in _ASSIGNMENTS or any(name in writing for name in _called(node))
 
 
-def _called(node):
+def _called(node: Any) -> Iterator[str]:
     for value in node.attr.values():
         if value.HasField("func"):
             yield value.func.name
@@ -229,8 +230,8 @@ def _called(node):
             yield from (item.name for item in value.list.func)
 
 
-def _state_notes(graph):
-    """Say that state is lost; raise `Refusal` where a value is read after it was written in the same call."""
+def _state_notes(graph: Any) -> list[str]:
+    """Say that state is lost; raise `RefusalError` where a value is read after it was written in the same call."""
     writing = _writers(graph)
     count = sum(node.op in _ASSIGNMENTS for body in _bodies(graph) for node in body)
     if not count:
@@ -249,15 +250,14 @@ def _state_notes(graph):
         late = [
             node.name
             for node in body
-            if node.name in after
-            and (node.op in ("ReadVariableOp", "ResourceGather", "ResourceGatherNd"))
+            if node.name in after and (node.op in ("ReadVariableOp", "ResourceGather", "ResourceGatherNd"))
         ]
         if late:
-            raise Refusal(f"the graph reads a variable after it wrote it ({late[0]}), which ONNX cannot do")
+            raise RefusalError(f"the graph reads a variable after it wrote it ({late[0]}), which ONNX cannot do")
     return [NO_STATE]
 
 
-def _forget_assignments(graph):
+def _forget_assignments(graph: Any) -> None:
     """Remove the nodes that write variables, which nothing but control dependencies needs."""
     for body in _bodies(graph):
         gone = {node.name for node in body if node.op in _ASSIGNMENTS}
@@ -273,7 +273,7 @@ def _forget_assignments(graph):
         body.extend(copied)
 
 
-def _tables(session, found):
+def _tables(session: Any, found: Any) -> dict[Any, Any]:
     """Return shared name to keys and values of the lookup tables that the graph initialises."""
     from tensorflow.python.ops import lookup_ops
 
@@ -290,7 +290,7 @@ def _tables(session, found):
 # From a frozen graph to ONNX.
 
 
-def _cut(frozen, request):
+def _cut(frozen: Any, request: dict[str, Any]) -> tuple[Any, dict[str, str], dict[str, str]]:
     """Return the graph between placeholders and identities of our own, and their tensors' names.
 
     Importing anew infers every shape from the inputs' own, so shapes that were inferred before are forgotten.
@@ -313,7 +313,7 @@ def _cut(frozen, request):
         wanted = [tensor if ":" in tensor else f"{tensor}:0" for tensor in wanted]
         used = {tensor: value for tensor, value in placeholders.items() if _node(tensor) in known}
         results = tf.import_graph_def(frozen, input_map=used, return_elements=wanted, name="")
-        results = [placeholders.get(tensor, result) for tensor, result in zip(wanted, results)]
+        results = [placeholders.get(tensor, result) for tensor, result in zip(wanted, results, strict=True)]
         for index, result in enumerate(results):
             tf.identity(result, name=f"{_OUTPUT}{index}")
     inputs = {name: f"{_INPUT}{index}:0" for index, name in enumerate(request["inputs"])}
@@ -322,28 +322,28 @@ def _cut(frozen, request):
     kept = _ancestors(whole, [_node(name) for name in outputs.values()])
     for node in kept.node:
         if node.op == "Placeholder" and not node.name.startswith(_INPUT):
-            raise Refusal(f"the outputs depend on the placeholder {node.name}, which is no input of the signature")
+            raise RefusalError(f"the outputs depend on the placeholder {node.name}, which is no input of the signature")
     # An input that no output needs is an input all the same.
     present = {node.name for node in kept.node}
     kept.node.extend(node for node in whole.node if node.name.startswith(_INPUT) and node.name not in present)
     return kept, inputs, outputs
 
 
-def _declared(known, tensor):
+def _declared(known: Any, tensor: str) -> Any:
     """Return type and shape of what is fed; a SavedModel may feed any tensor."""
     node = known.get(_node(tensor))
     if node is None:
-        raise Refusal(f"the graph has no node {_node(tensor)}, which the signature feeds")
+        raise RefusalError(f"the graph has no node {_node(tensor)}, which the signature feeds")
     for attribute in ("dtype", "T"):
         if attribute in node.attr:
             shape = node.attr["shape"].shape if "shape" in node.attr else None
-            known_rank = shape is not None and not shape.unknown_rank
-            sizes = [None if dim.size < 0 else dim.size for dim in shape.dim] if known_rank else None
+            is_known = shape is not None and not shape.unknown_rank
+            sizes = [None if dim.size < 0 else dim.size for dim in shape.dim] if is_known and shape else None
             return tf.as_dtype(node.attr[attribute].type), sizes
-    raise Refusal(f"the type of {tensor}, which the signature feeds, is not in the graph")
+    raise RefusalError(f"the type of {tensor}, which the signature feeds, is not in the graph")
 
 
-def _convert(graph, inputs, outputs, tables, request):
+def _convert(graph: Any, inputs: Any, outputs: Any, tables: Any, request: dict[str, Any]) -> tuple[Any, Any]:
     """Return the ONNX model, and what holds the constants of a large one."""
     import numpy as np
     import tf2onnx
@@ -352,7 +352,7 @@ def _convert(graph, inputs, outputs, tables, request):
     from tf2onnx.graph import ExternalTensorStorage
 
     # tf2onnx 1.17 counts elements by a name that numpy 2 has no more.
-    np.product = np.prod
+    vars(np)["product"] = np.prod
     renamed = {tensor: name for name, tensor in (*inputs.items(), *outputs.items())}
     large = graph.ByteSize() > request.get("large_bytes", LARGE_BYTES)
     constants, storage = None, None
@@ -364,16 +364,20 @@ def _convert(graph, inputs, outputs, tables, request):
     defaults = [node.name for node in graph.node if node.op == "PlaceholderWithDefault"]
     with tf.Graph().as_default() as tf_graph:
         tf.import_graph_def(graph, name="")
-        result = tf2onnx.tfonnx.process_tf_graph(
-            tf_graph,
-            opset=min(request["opset"], HIGHEST_OPSET),
-            input_names=list(inputs.values()),
-            output_names=list(outputs.values()),
-            tensors_to_rename=renamed,
-            initialized_tables=tables,
-            const_node_values=constants,
-            use_default=defaults,
-        )
+        try:
+            result = tf2onnx.tfonnx.process_tf_graph(
+                tf_graph,
+                opset=min(request["opset"], HIGHEST_OPSET),
+                input_names=list(inputs.values()),
+                output_names=list(outputs.values()),
+                tensors_to_rename=renamed,
+                initialized_tables=tables,
+                const_node_values=constants,
+                use_default=defaults,
+            )
+        except ValueError as error:
+            reason = str(error).removeprefix("make_sure failure: ")
+            raise RefusalError(f"tf2onnx does not convert the graph: {reason}") from error
     model = optimizer.optimize_graph(result, catch_errors=not large).make_model(
         "converted from TensorFlow", external_tensor_storage=storage
     )
@@ -381,24 +385,24 @@ def _convert(graph, inputs, outputs, tables, request):
     return model, storage
 
 
-def _check_operators(model):
+def _check_operators(model: Any) -> None:
     """Refuse what tf2onnx left as it was: operators that no standard domain of ONNX has."""
     import onnx
 
     versions = {entry.domain: entry.version for entry in model.opset_import}
-    foreign = {}
+    foreign: dict[str, list[str]] = {}
     for node in _nodes(model.graph):
         if not onnx.defs.has(node.op_type, versions.get(node.domain, 1), node.domain):
             foreign.setdefault(node.op_type, []).append(node.name)
     if foreign:
-        raise Refusal(f"no conversion to ONNX exists for {', '.join(sorted(foreign))}", foreign)
+        raise RefusalError(f"no conversion to ONNX exists for {', '.join(sorted(foreign))}", foreign)
 
 
-def _raise_opset(model, opset):
+def _raise_opset(model: Any, opset: int) -> None:
     """Declare a later opset than the one that was written, which changes nothing for most operators."""
     changed = {node.op_type for node in _nodes(model.graph) if _CHANGED.get(node.op_type, opset + 1) <= opset}
     if opset > HIGHEST_OPSET and changed:
-        raise Refusal(f"{', '.join(sorted(changed))} cannot be written for opset {opset}; choose {HIGHEST_OPSET}")
+        raise RefusalError(f"{', '.join(sorted(changed))} cannot be written for opset {opset}; choose {HIGHEST_OPSET}")
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx"):
             entry.version = opset
@@ -406,7 +410,7 @@ def _raise_opset(model, opset):
     model.ir_version = max(model.ir_version, 9 if opset > 18 else 8, 10 if opset > 20 else 8)
 
 
-def _nodes(graph):
+def _nodes(graph: Any) -> Iterator[Any]:
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -418,11 +422,11 @@ def _nodes(graph):
 _PASSING = ("Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
-def _ranges(graph):
+def _ranges(graph: Any) -> dict[str, list[int]]:
     """Return, for inputs that are rows' numbers of a table of weights, how many rows the smallest such table has."""
     rows = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
     origins = {value.name: value.name for value in graph.input}
-    ranges = {}
+    ranges: dict[str, list[int]] = {}
     for node in graph.node:
         if node.op_type in _PASSING and node.input[0] in origins:
             origins[node.output[0]] = origins[node.input[0]]
@@ -433,7 +437,7 @@ def _ranges(graph):
     return ranges
 
 
-def _forget_shapes(graph):
+def _forget_shapes(graph: Any) -> None:
     """Name the open sizes of inputs after them, and leave the sizes of results to the inference of shapes."""
     for value in graph.input:
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
@@ -446,9 +450,9 @@ def _forget_shapes(graph):
                 dimension.Clear()
 
 
-def _name_sizes(graph):
+def _name_sizes(graph: Any) -> None:
     """Name the sizes that inference made names for after the output that has them."""
-    names = {}
+    names: dict[str, str] = {}
     for value in graph.output:
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
             if dimension.dim_param.startswith("unk__"):
@@ -459,7 +463,7 @@ def _name_sizes(graph):
                 dimension.dim_param = names[dimension.dim_param]
 
 
-def _write(model, storage, path):
+def _write(model: Any, storage: Any, path: str) -> None:
     """Infer shapes, check, and write; constants that do not fit go to a file beside it."""
     import onnx
 
@@ -475,14 +479,14 @@ def _write(model, storage, path):
     onnx.save(model, path)
 
 
-def _inferred(onnx, model):
+def _inferred(onnx: Any, model: Any) -> Any:
     """Return the model with every shape that follows from its inputs; raises where one contradicts another."""
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     _name_sizes(model.graph)
     return model
 
 
-def _gather(model, storage, path):
+def _gather(model: Any, storage: Any, path: str) -> None:
     """Write the constants of a large model one after another, each at a page, and tell the model where."""
     location = os.path.basename(path) + ".data"
     with open(path + ".data", "wb") as file:

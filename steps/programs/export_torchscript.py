@@ -4,12 +4,14 @@ Runs in the environment ``convert-torch``. The exporter of torch.export takes no
 """
 
 import itertools
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import onnx
 import torch
+from symbolics import register
 from torch.onnx import utils
 from torchscript import RefusalError, examples, flatten, load, name_results
 
@@ -18,8 +20,6 @@ _EXPORTER_OPSET = 20
 _REDECLARED = range(_EXPORTER_OPSET + 1, 22)
 #: Operators of which opset 21 changed the meaning, and not only the types.
 _CHANGED = frozenset({"GroupNormalization"})
-#: A protobuf message ends here, with room for the graph.
-_MAX_INLINE_BYTES = (2 << 30) - (16 << 20)
 #: What hands its first operand's values on unchanged, though in another shape or type.
 _PASSING = frozenset({
     "Cast", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
@@ -59,6 +59,7 @@ def _export(request: dict[str, Any], progress: Callable[[float, str], None]) -> 
         for one in given
     }
     progress(0.4, "exporting")
+    register()
     opset = min(request["opset"], _EXPORTER_OPSET)
     try:
         path = _write(flat, arguments, request["output"], opset, [one["name"] for one in given], results, axes)
@@ -69,6 +70,8 @@ def _export(request: dict[str, Any], progress: Callable[[float, str], None]) -> 
         raise RefusalError(f"torch's exporter fails: {_first_line(error)}") from error
     progress(0.8, "checking the model")
     model = onnx.load(path, load_external_data=False)
+    if flat is not module:
+        _strip_prefix(model.graph)
     return {"notes": notes, "ranges": _finish(model, path, request["opset"], given)}
 
 
@@ -192,6 +195,22 @@ def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
+def _strip_prefix(graph: onnx.GraphProto) -> None:
+    """Give the weights the names that they have without `_Holder`."""
+    prefix = "model."
+    taken = {one.name for one in graph.initializer} | {name for node in graph.node for name in node.output}
+    renamed = {
+        one.name: one.name[len(prefix) :]
+        for one in graph.initializer
+        if one.name.startswith(prefix) and one.name[len(prefix) :] not in taken
+    }
+    for one in graph.initializer:
+        one.name = renamed.get(one.name, one.name)
+    for node in _every_node(graph):
+        for position, name in enumerate(node.input):
+            node.input[position] = renamed.get(name, name)
+
+
 def _finish(model: onnx.ModelProto, path: str, opset: int, given: list[dict[str, Any]]) -> dict[str, list[int]]:
     """Name what the wrapper renamed, raise the opset where that changes nothing, and check; returns the ranges."""
     nodes = list(_every_node(model.graph))
@@ -202,9 +221,24 @@ def _finish(model: onnx.ModelProto, path: str, opset: int, given: list[dict[str,
     declared = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if declared != opset:
         raise RefusalError(f"torch's exporter knows no opset {opset} for this model; the highest is {_EXPORTER_OPSET}")
-    onnx.save(model, path)
+    if any(one.data_location == onnx.TensorProto.EXTERNAL for one in model.graph.initializer):
+        _gather(model, path)
+    else:
+        onnx.save(model, path)
     onnx.checker.check_model(path, full_check=True)
     return _ranges(model.graph, [one["name"] for one in given])
+
+
+def _gather(model: onnx.ModelProto, path: str) -> None:
+    """Put the weights into one file beside the model: the exporter writes one for each above 2 GB."""
+    folder = os.path.dirname(path)
+    before, mode = set(os.listdir(folder)), os.stat(path).st_mode
+    onnx.external_data_helper.load_external_data_for_model(model, folder)
+    os.remove(path)
+    onnx.save(model, path, save_as_external_data=True, location=os.path.basename(path) + ".data")
+    os.chmod(path + ".data", mode)
+    for name in before - {os.path.basename(path), os.path.basename(path) + ".data"}:
+        os.remove(os.path.join(folder, name))
 
 
 def _every_node(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

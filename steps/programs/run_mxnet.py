@@ -20,7 +20,8 @@ def run(request: dict[str, Any], progress: Callable[[float, str], None]) -> dict
     symbol_path, params_path = _files(request)
     with open(symbol_path, encoding="utf-8") as stream:
         text = stream.read()
-    unsafe = sorted({node.get("op") for node in json.loads(text).get("nodes", ())} & set(_UNSAFE))
+    graph = json.loads(text)
+    unsafe = sorted({node.get("op") for node in graph.get("nodes", ())} & set(_UNSAFE))
     if unsafe:
         return {"refused": "the network calls code by %s" % ", ".join(unsafe), "unsafe": True}
 
@@ -28,6 +29,8 @@ def run(request: dict[str, Any], progress: Callable[[float, str], None]) -> dict
     import mxnet as mx
 
     progress(0.2, "loading the model")
+    # The file says whether a size of 0 means none or not known; `mxnet.util.set_np_shape`.
+    mx.util.set_np_shape(any(graph.get("attrs", {}).get("is_np_shape", [None, 0])[1:]))
     # Upgrades what older versions wrote, by the version that the file states.
     symbol = mx.sym.load_json(text)
     saved = mx.nd.load(params_path) if params_path else {}

@@ -6,7 +6,7 @@ import tempfile
 NAME = "saved_model.pb"
 
 
-def directory_of(path):
+def directory_of(path: str) -> str:
     """Return the directory of the SavedModel whose graph is the file ``path``; a view of it where that is misnamed."""
     directory, name = os.path.split(path)
     if name == NAME:

@@ -1,26 +1,222 @@
-"""Operators of TensorFlow that tf2onnx 1.17 lacks, each by its definition in tensorflow/core/api_def/base_api, and
-corrections of what it does wrongly.
+"""Add the operators of TensorFlow that tf2onnx 1.17 lacks, and correct what it does wrongly; importing does both.
 
-Importing this module registers them. What does not belong here: what tf2onnx does right.
+Each is made by its definition in tensorflow/core/api_def/base_api. What does not belong here: what tf2onnx does right.
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from tf2onnx import tfonnx, utils
+from tf2onnx.constants import ONNX_DOMAIN
 from tf2onnx.handler import tf_op
 
+#: What tf2onnx has and computes otherwise than TensorFlow: the area of pixels that lie partly inside, and cubic
+#: weights, which TensorFlow takes from a table of 1024.
+_WRONG: Final = ("ResizeArea", "ResizeBicubic")
+_INT64, _INT32, _FLOAT = (utils.map_numpy_to_onnx_dtype(kind) for kind in (np.int64, np.int32, np.float32))
 
-def _keep_explicit_padding(rewrite):
+
+class Call(NamedTuple):
+    """A node to replace: tf2onnx's graph and node, and the type of its first input."""
+
+    graph: Any
+    node: Any
+    dtype: Any
+
+    def constant(self, value: Any, dtype: Any = None) -> str:
+        """Return a constant, by default of the first input's type."""
+        array = np.array(value, self.dtype if dtype is None else dtype)
+        return str(self.graph.make_const(utils.make_name("constant"), array).output[0])
+
+    def make(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Return the result of a new node."""
+        return str(self.graph.make_node(operator, list(inputs), attr=attributes).output[0])
+
+    def attribute(self, name: str) -> Any:
+        """Return an attribute of the node."""
+        return self.node.get_attr_value(name)
+
+
+#: Makes the node's result of its inputs.
+Build = Callable[[Call, Sequence[str]], str]
+
+
+def _same(_: Call, inputs: Sequence[str]) -> str:
+    return inputs[0]
+
+
+def _erfc(call: Call, inputs: Sequence[str]) -> str:
+    return call.make("Sub", call.constant(1), call.make("Erf", inputs[0]))
+
+
+def _log1p(call: Call, inputs: Sequence[str]) -> str:
+    return call.make("Log", call.make("Add", inputs[0], call.constant(1)))
+
+
+def _expm1(call: Call, inputs: Sequence[str]) -> str:
+    return call.make("Sub", call.make("Exp", inputs[0]), call.constant(1))
+
+
+def _reciprocal(call: Call, inputs: Sequence[str]) -> str:
+    return call.make("Reciprocal", inputs[0])
+
+
+def _l2_loss(call: Call, inputs: Sequence[str]) -> str:
+    """Halve the sum of squares over all dimensions."""
+    flat = call.make("Reshape", inputs[0], call.constant([-1], np.int64))
+    return call.make("Mul", call.make("ReduceSumSquare", flat, keepdims=0), call.constant(0.5))
+
+
+def _zero_where_first_is(build: Build) -> Build:
+    def guarded(call: Call, inputs: Sequence[str]) -> str:
+        zero = call.constant(0)
+        return call.make("Where", call.make("Equal", inputs[0], zero), zero, build(call, inputs))
+
+    return guarded
+
+
+@_zero_where_first_is
+def _xdivy(call: Call, inputs: Sequence[str]) -> str:
+    return call.make("Div", *inputs)
+
+
+@_zero_where_first_is
+def _xlogy(call: Call, inputs: Sequence[str]) -> str:
+    return call.make("Mul", inputs[0], call.make("Log", inputs[1]))
+
+
+@_zero_where_first_is
+def _xlog1py(call: Call, inputs: Sequence[str]) -> str:
+    return call.make("Mul", inputs[0], _log1p(call, inputs[1:]))
+
+
+def _multiply_no_nan(call: Call, inputs: Sequence[str]) -> str:
+    """Return zero where the second factor is, be the first infinite or no number."""
+    zero = call.constant(0)
+    return call.make("Where", call.make("Equal", inputs[1], zero), zero, call.make("Mul", *inputs))
+
+
+def _truncated_remainder(call: Call, inputs: Sequence[str]) -> str:
+    """Take the remainder with the sign of the dividend, as C's fmod; FloorMod is another."""
+    return call.make("Mod", *inputs, fmod=1)
+
+
+def _sum(call: Call, inputs: Sequence[str]) -> str:
+    return call.make("Sum", *inputs)
+
+
+def _sparse_product(call: Call, inputs: Sequence[str]) -> str:
+    """Multiply matrices; that they are sparse is a hint."""
+    turned = (call.attribute("transpose_a"), call.attribute("transpose_b"))
+    given = [call.make("Transpose", x, perm=[1, 0]) if turn else x for x, turn in zip(inputs, turned, strict=True)]
+    return call.make("MatMul", *given)
+
+
+def _bucketize(call: Call, inputs: Sequence[str]) -> str:
+    """Count the boundaries that are not above a value."""
+    boundaries = call.constant(call.attribute("boundaries"), np.float32)
+    column = call.make("Unsqueeze", call.make("Cast", inputs[0], to=_FLOAT), call.constant([-1], np.int64))
+    reached = call.make("Cast", call.make("Not", call.make("Less", column, boundaries)), to=_INT32)
+    return call.make("ReduceSum", reached, call.constant([-1], np.int64), keepdims=0)
+
+
+def _euclidean_norm(call: Call, inputs: Sequence[str]) -> str:
+    axes = call.make("Reshape", call.make("Cast", inputs[1], to=_INT64), call.constant([-1], np.int64))
+    squares = call.make("Mul", inputs[0], inputs[0])
+    return call.make("Sqrt", call.make("ReduceSum", squares, axes, keepdims=int(bool(call.attribute("keep_dims")))))
+
+
+def _resized(call: Call, image: str, size: str, mode: str, nearest_mode: str = "floor") -> str:
+    """Resize to exact sizes; tf2onnx's own rounds sizes that it computes from scales."""
+    corners, centers = call.attribute("align_corners"), call.attribute("half_pixel_centers")
+    coordinates = "align_corners" if corners else "half_pixel" if centers else "asymmetric"
+    if call.graph.get_dtype(image) != call.node.output_dtypes[0]:
+        image = call.make("Cast", image, to=call.node.output_dtypes[0])
+    planes = call.make("Transpose", image, perm=[0, 3, 1, 2])
+    ends = (call.constant([0], np.int64), call.constant([2], np.int64))
+    outer = call.make("Slice", call.make("Shape", planes), *ends)
+    sizes = call.make("Concat", outer, call.make("Cast", size, to=_INT64), axis=0)
+    attributes = {"mode": mode, "coordinate_transformation_mode": coordinates, "nearest_mode": nearest_mode}
+    resized = call.make("Resize", planes, "", "", sizes, **attributes)
+    return call.make("Transpose", resized, perm=[0, 2, 3, 1])
+
+
+def _resize_nearest(call: Call, inputs: Sequence[str]) -> str:
+    """Take the nearest pixel: rounded with aligned corners, else the floor (resize_nearest_neighbor_op.cc)."""
+    exact = not (call.attribute("half_pixel_centers") or call.attribute("align_corners"))
+    # A half pixel less than the center that TensorFlow takes the floor of is rounded up from the middle.
+    return _resized(call, inputs[0], inputs[1], "nearest", "floor" if exact else "round_prefer_ceil")
+
+
+def _resize_bilinear(call: Call, inputs: Sequence[str]) -> str:
+    return _resized(call, inputs[0], inputs[1], "linear")
+
+
+#: Operator to the first opset that has what it is made of, and how it is made.
+_OPERATORS: Final[dict[str, tuple[int, Build]]] = {
+    "AccumulateNV2": (8, _sum),
+    "Bucketize": (13, _bucketize),
+    "CheckNumericsV2": (7, _same),
+    "Erfc": (9, _erfc),
+    "EuclideanNorm": (13, _euclidean_norm),
+    "Expm1": (7, _expm1),
+    "GuaranteeConst": (7, _same),
+    "Inv": (7, _reciprocal),
+    "L2Loss": (9, _l2_loss),
+    "Log1p": (7, _log1p),
+    "Mod": (10, _truncated_remainder),
+    "MulNoNan": (11, _multiply_no_nan),
+    "PreventGradient": (7, _same),
+    "ResizeBilinear": (13, _resize_bilinear),
+    "ResizeNearestNeighbor": (13, _resize_nearest),
+    "Snapshot": (7, _same),
+    "SparseMatMul": (9, _sparse_product),
+    "TruncateMod": (10, _truncated_remainder),
+    "Xdivy": (11, _xdivy),
+    "Xlog1py": (11, _xlog1py),
+    "Xlogy": (11, _xlogy),
+}
+
+
+def _replacing(build: Build) -> Callable[..., None]:
+    """Return a conversion that puts what ``build`` makes in the place of a node."""
+
+    def convert(graph: Any, node: Any, **_: Any) -> None:
+        inputs, outputs, name = list(node.input), list(node.output), node.name
+        kinds = {"shapes": node.output_shapes, "dtypes": node.output_dtypes}
+        result = build(Call(graph, node, utils.map_onnx_to_numpy_type(graph.get_dtype(inputs[0]))), inputs)
+        graph.remove_node(name)
+        graph.make_node("Identity", [result], outputs=outputs, name=name, **kinds)
+
+    return convert
+
+
+def _hot_only_inside(convert: Callable[..., None]) -> Callable[..., None]:
+    """Move negative indices of OneHot beyond the end: TensorFlow has no place for them, ONNX counts from the end."""
+
+    def moved(graph: Any, node: Any, **given: Any) -> None:
+        index, depth = node.input[0], node.input[1]
+        number = graph.get_dtype(index)
+        call = Call(graph, node, utils.map_onnx_to_numpy_type(number))
+        is_negative, beyond = call.make("Less", index, call.constant(0)), call.make("Cast", depth, to=number)
+        kinds = {"shapes": [graph.get_shape(index)], "dtypes": [number]}
+        placed = graph.make_node("Where", [is_negative, beyond, index], **kinds)
+        graph.replace_input(node, index, placed.output[0], 0)
+        convert(graph, node, **given)
+
+    return moved
+
+
+def _keep_explicit_padding(rewrite: Callable[..., Any]) -> Callable[..., Any]:
     """Return a rewriter of Pad before Conv2D that leaves convolutions alone which pad by numbers of their own.
 
     tf2onnx puts the numbers of the Pad in their place and loses them; those whose padding is SAME it leaves.
     """
 
-    def rewrite_others(graph, operations):
-        padded = [
-            node
-            for node in graph.get_nodes()
-            if node.type == "Conv2D" and node.get_attr_value("padding") == b"EXPLICIT"
-        ]
+    def rewrite_others(graph: Any, operations: Any) -> Any:
+        convolutions = [node for node in graph.get_nodes() if node.type == "Conv2D"]
+        padded = [node for node in convolutions if node.get_attr_value("padding") == b"EXPLICIT"]
         for node in padded:
             node.set_attr("padding", "SAME")
         result = rewrite(graph, operations)
@@ -31,298 +227,7 @@ def _keep_explicit_padding(rewrite):
     return rewrite_others
 
 
-#: What tf2onnx has and computes otherwise than TensorFlow: the area of pixels that lie partly inside, and cubic weights,
-#: which TensorFlow takes from a table of 1024.
-WRONG = ("ResizeArea", "ResizeBicubic")
-
-tfonnx.rewrite_conv2d_with_pad = _keep_explicit_padding(tfonnx.rewrite_conv2d_with_pad)
-
-
-def _replace(ctx, node, build):
-    """Replace a node by what ``build(inputs, shape, dtype)`` makes of its inputs."""
-    shapes, dtypes = node.output_shapes, node.output_dtypes
-    inputs, outputs, name = list(node.input), list(node.output), node.name
-    dtype = ctx.get_dtype(inputs[0])
-    result = build(inputs, utils.map_onnx_to_numpy_type(dtype))
-    ctx.remove_node(name)
-    ctx.make_node("Identity", [result], outputs=outputs, name=name, shapes=shapes, dtypes=dtypes)
-
-
-def _one(ctx, dtype, value=1):
-    return ctx.make_const(utils.make_name("constant"), np.array(value, dtype)).output[0]
-
-
-def _make(ctx, operator, *inputs, **attributes):
-    return ctx.make_node(operator, list(inputs), attr=attributes).output[0]
-
-
-@tf_op("Erfc")
-class Erfc:
-    """The complement of the error function."""
-
-    @classmethod
-    def version_9(cls, ctx, node, **_):
-        def build(inputs, dtype):
-            return _make(ctx, "Sub", _one(ctx, dtype), _make(ctx, "Erf", inputs[0]))
-
-        _replace(ctx, node, build)
-
-
-@tf_op("Log1p")
-class Log1p:
-    """The logarithm of x + 1."""
-
-    @classmethod
-    def version_7(cls, ctx, node, **_):
-        def build(inputs, dtype):
-            return _make(ctx, "Log", _make(ctx, "Add", inputs[0], _one(ctx, dtype)))
-
-        _replace(ctx, node, build)
-
-
-@tf_op("Expm1")
-class Expm1:
-    """The exponential less 1."""
-
-    @classmethod
-    def version_7(cls, ctx, node, **_):
-        def build(inputs, dtype):
-            return _make(ctx, "Sub", _make(ctx, "Exp", inputs[0]), _one(ctx, dtype))
-
-        _replace(ctx, node, build)
-
-
-@tf_op("Inv")
-class Inv:
-    """The old name of Reciprocal."""
-
-    @classmethod
-    def version_7(cls, ctx, node, **_):
-        _replace(ctx, node, lambda inputs, dtype: _make(ctx, "Reciprocal", inputs[0]))
-
-
-@tf_op("L2Loss")
-class L2Loss:
-    """Half the sum of squares over all dimensions."""
-
-    @classmethod
-    def version_9(cls, ctx, node, **_):
-        def build(inputs, dtype):
-            flat = _make(ctx, "Reshape", inputs[0], _one(ctx, np.int64, [-1]))
-            total = _make(ctx, "ReduceSumSquare", flat, keepdims=0)
-            return _make(ctx, "Mul", total, _one(ctx, dtype, 0.5))
-
-        _replace(ctx, node, build)
-
-
-def _zero_where_first_is(ctx, build):
-    """Return what ``build`` makes of two inputs, and zero wherever the first is zero."""
-
-    def guarded(inputs, dtype):
-        zero = _one(ctx, dtype, 0)
-        is_zero = _make(ctx, "Equal", inputs[0], zero)
-        return _make(ctx, "Where", is_zero, zero, build(inputs, dtype))
-
-    return guarded
-
-
-@tf_op("Xdivy")
-class Xdivy:
-    """x / y, and 0 where x is 0."""
-
-    @classmethod
-    def version_11(cls, ctx, node, **_):
-        _replace(ctx, node, _zero_where_first_is(ctx, lambda inputs, dtype: _make(ctx, "Div", *inputs)))
-
-
-@tf_op("Xlogy")
-class Xlogy:
-    """x log(y), and 0 where x is 0."""
-
-    @classmethod
-    def version_11(cls, ctx, node, **_):
-        def build(inputs, dtype):
-            return _make(ctx, "Mul", inputs[0], _make(ctx, "Log", inputs[1]))
-
-        _replace(ctx, node, _zero_where_first_is(ctx, build))
-
-
-@tf_op("Xlog1py")
-class Xlog1py:
-    """x log(1 + y), and 0 where x is 0."""
-
-    @classmethod
-    def version_11(cls, ctx, node, **_):
-        def build(inputs, dtype):
-            return _make(ctx, "Mul", inputs[0], _make(ctx, "Log", _make(ctx, "Add", inputs[1], _one(ctx, dtype))))
-
-        _replace(ctx, node, _zero_where_first_is(ctx, build))
-
-
-@tf_op("MulNoNan")
-class MulNoNan:
-    """x y, and 0 where y is 0, be x infinite or no number."""
-
-    @classmethod
-    def version_11(cls, ctx, node, **_):
-        def build(inputs, dtype):
-            zero = _one(ctx, dtype, 0)
-            return _make(ctx, "Where", _make(ctx, "Equal", inputs[1], zero), zero, _make(ctx, "Mul", *inputs))
-
-        _replace(ctx, node, build)
-
-
-@tf_op(["Mod", "TruncateMod"])
-class Mod:
-    """The remainder with the sign of the dividend, as C's fmod; FloorMod is another."""
-
-    @classmethod
-    def version_10(cls, ctx, node, **_):
-        _replace(ctx, node, lambda inputs, dtype: _make(ctx, "Mod", *inputs, fmod=1))
-
-
-@tf_op("AccumulateNV2")
-class AccumulateNV2:
-    """The sum of tensors of equal shapes."""
-
-    @classmethod
-    def version_8(cls, ctx, node, **_):
-        _replace(ctx, node, lambda inputs, dtype: _make(ctx, "Sum", *inputs))
-
-
-@tf_op(["Snapshot", "PreventGradient", "GuaranteeConst", "CheckNumericsV2"])
-class Same:
-    """Operators that hand on their input."""
-
-    @classmethod
-    def version_7(cls, ctx, node, **_):
-        _replace(ctx, node, lambda inputs, dtype: inputs[0])
-
-
-@tf_op("Bucketize")
-class Bucketize:
-    """The number of boundaries that are not above a value."""
-
-    @classmethod
-    def version_13(cls, ctx, node, **_):
-        boundaries = np.array(node.get_attr_value("boundaries"), np.float32)
-
-        def build(inputs, dtype):
-            value = _make(ctx, "Cast", inputs[0], to=utils.map_numpy_to_onnx_dtype(np.float32))
-            column = _make(ctx, "Unsqueeze", value, _one(ctx, np.int64, [-1]))
-            reached = _make(ctx, "Not", _make(ctx, "Less", column, _one(ctx, np.float32, boundaries)))
-            number = _make(ctx, "Cast", reached, to=utils.map_numpy_to_onnx_dtype(np.int32))
-            return _make(ctx, "ReduceSum", number, _one(ctx, np.int64, [-1]), keepdims=0)
-
-        _replace(ctx, node, build)
-
-
-@tf_op("EuclideanNorm")
-class EuclideanNorm:
-    """The square root of the sum of squares over axes."""
-
-    @classmethod
-    def version_13(cls, ctx, node, **_):
-        keep = int(bool(node.get_attr_value("keep_dims")))
-
-        def build(inputs, dtype):
-            axes = _make(ctx, "Cast", inputs[1], to=utils.map_numpy_to_onnx_dtype(np.int64))
-            axes = _make(ctx, "Reshape", axes, _one(ctx, np.int64, [-1]))
-            total = _make(ctx, "ReduceSum", _make(ctx, "Mul", inputs[0], inputs[0]), axes, keepdims=keep)
-            return _make(ctx, "Sqrt", total)
-
-        _replace(ctx, node, build)
-
-
-@tf_op("SparseMatMul")
-class SparseMatMul:
-    """A product of matrices; that they are sparse is a hint."""
-
-    @classmethod
-    def version_9(cls, ctx, node, **_):
-        turned = [bool(node.get_attr_value(name)) for name in ("transpose_a", "transpose_b")]
-
-        def build(inputs, dtype):
-            given = [_make(ctx, "Transpose", x, perm=[1, 0]) if turn else x for x, turn in zip(inputs, turned)]
-            return _make(ctx, "MatMul", *given)
-
-        _replace(ctx, node, build)
-
-
-_ONE_HOT, _ = tf_op.create_mapping(13, None)["OneHot"]
-
-
-@tf_op("OneHot")
-class OneHot:
-    """TensorFlow has no hot place for a negative index, ONNX counts it from the end."""
-
-    @classmethod
-    def version_13(cls, ctx, node, **given):
-        index, depth = node.input[0], node.input[1]
-        number = ctx.get_dtype(index)
-        kind = utils.map_onnx_to_numpy_type(number)
-        beyond = _make(ctx, "Cast", depth, to=number)
-        placed = ctx.make_node(
-            "Where",
-            [_make(ctx, "Less", index, _one(ctx, kind, 0)), beyond, index],
-            shapes=[ctx.get_shape(index)],
-            dtypes=[number],
-        )
-        ctx.replace_input(node, index, placed.output[0], 0)
-        _ONE_HOT(ctx, node, **given)
-
-
-def _resized(ctx, node, mode, nearest_mode="floor"):
-    """Replace a resizing of images by one to exact sizes; tf2onnx's own rounds sizes that it computes from scales."""
-    centers, corners = bool(node.get_attr_value("half_pixel_centers")), bool(node.get_attr_value("align_corners"))
-    coordinates = "align_corners" if corners else "half_pixel" if centers else "asymmetric"
-    result_type = node.output_dtypes[0]
-
-    def build(inputs, dtype):
-        image = inputs[0]
-        if ctx.get_dtype(image) != result_type:
-            image = _make(ctx, "Cast", image, to=result_type)
-        planes = _make(ctx, "Transpose", image, perm=[0, 3, 1, 2])
-        outer = _make(ctx, "Slice", _make(ctx, "Shape", planes), *(_one(ctx, np.int64, [at]) for at in (0, 2)))
-        size = _make(ctx, "Cast", inputs[1], to=utils.map_numpy_to_onnx_dtype(np.int64))
-        sizes = _make(ctx, "Concat", outer, size, axis=0)
-        resized = _make(
-            ctx,
-            "Resize",
-            planes,
-            "",
-            "",
-            sizes,
-            mode=mode,
-            coordinate_transformation_mode=coordinates,
-            nearest_mode=nearest_mode,
-        )
-        return _make(ctx, "Transpose", resized, perm=[0, 2, 3, 1])
-
-    _replace(ctx, node, build)
-
-
-@tf_op("ResizeNearestNeighbor")
-class ResizeNearestNeighbor:
-    """The nearest pixel: rounded with aligned corners, else the floor (resize_nearest_neighbor_op.cc)."""
-
-    @classmethod
-    def version_13(cls, ctx, node, **_):
-        exact = not (node.get_attr_value("half_pixel_centers") or node.get_attr_value("align_corners"))
-        # A half pixel less than the center that TensorFlow takes the floor of is rounded up from the middle.
-        _resized(ctx, node, "nearest", "floor" if exact else "round_prefer_ceil")
-
-
-@tf_op("ResizeBilinear")
-class ResizeBilinear:
-    """Between the four pixels around."""
-
-    @classmethod
-    def version_13(cls, ctx, node, **_):
-        _resized(ctx, node, "linear")
-
-
-def fix_transposed_convolutions(graph):
+def fix_transposed_convolutions(graph: Any) -> None:
     """Write padding that is negative, where strides are wider than kernels, as more output at the end instead.
 
     TensorFlow pads ``max(kernel - stride, 0)`` at the begin (tensorflow/core/framework/common_shape_fns.cc).
@@ -344,12 +249,16 @@ def fix_transposed_convolutions(graph):
                 pads[axis] = pads[rank + axis] = 0
 
 
-def remove_wrong():
-    """Forget the conversions of tf2onnx that are wrong, so that what needs them is refused."""
+def _correct() -> None:
+    known = tf_op.create_mapping(13, None)
+    tf_op.register_handler(_hot_only_inside(known["OneHot"][0]), 13, ["OneHot"], ONNX_DOMAIN, {})
+    for name, (opset, build) in _OPERATORS.items():
+        tf_op.register_handler(_replacing(build), opset, [name], ONNX_DOMAIN, {})
+    tfonnx.rewrite_conv2d_with_pad = _keep_explicit_padding(tfonnx.rewrite_conv2d_with_pad)
     for opsets in tf_op.get_opsets().values():
         for mapping in opsets:
-            for name in WRONG:
+            for name in _WRONG:
                 mapping.pop(name, None)
 
 
-remove_wrong()
+_correct()

@@ -13,6 +13,7 @@ from klever.steps.model.certificate import OutputError, Tolerance
 from klever.steps.model.signature import Tensor
 from klever.steps.proof.arrays import Array
 from klever.steps.proof.inputs import match
+from klever.steps.proof.ties import Ranked, align
 
 #: What two runtimes with 32 bits differ by when they order the same sums differently.
 USUAL: Final = Tolerance(absolute=1e-4, relative=1e-3, of_largest=1e-5, of_spread=0.05)
@@ -34,20 +35,49 @@ def choose_tolerance(operators: Iterable[str], *, half: bool) -> Tolerance:
     return RECURRENT if any(_RECURRENT.search(operator) for operator in operators) else USUAL
 
 
-def compare(source: Mapping[str, Array], result: Mapping[str, Array], tolerance: Tolerance) -> tuple[OutputError, ...]:
-    """Compare two models' outputs, which match by name, and what is left by place, in the result's order."""
-    pairs = match([Tensor(name=name) for name in source], [Tensor(name=name) for name in result])
-    compared = []
-    for ours, theirs in pairs:
+def compare(
+    source: Mapping[str, Array], result: Mapping[str, Array], tolerance: Tolerance, *, ranked: bool = False
+) -> tuple[OutputError, ...]:
+    """Compare two models' outputs, which match by name, and what is left by place, in the result's order.
+
+    ``ranked`` says that the model orders rows by a score; then those that tie may come in another order.
+    """
+    compared: dict[str, OutputError] = {}
+    pairs: dict[str, tuple[Array, Array]] = {}
+    for ours, theirs in match([Tensor(name=name) for name in source], [Tensor(name=name) for name in result]):
         if ours is None or theirs is None:
             name = (ours or theirs or Tensor(name="")).name
             lacking = "source" if ours is None else "result"
-            compared.append(
-                OutputError(name=name, within_tolerance=False, difference=f"the {lacking} has no such output")
-            )
+            compared[name] = _different(name, f"the {lacking} has no such output")
         else:
-            compared.append(_compare(theirs.name, source[ours.name], result[theirs.name], tolerance))
-    return tuple(compared)
+            pairs[theirs.name] = source[ours.name], result[theirs.name]
+            compared[theirs.name] = _compare(theirs.name, *pairs[theirs.name], tolerance)
+    if ranked and not all(error.within_tolerance for error in compared.values()):
+        aligned = _compare_aligned(pairs, tolerance)
+        compared |= {name: error for name, error in aligned.items() if not compared[name].within_tolerance}
+    return tuple(compared.values())
+
+
+def _compare_aligned(pairs: Mapping[str, tuple[Array, Array]], tolerance: Tolerance) -> dict[str, OutputError]:
+    """Compare what agrees once rows of equal scores are exchanged."""
+    alike = {
+        name: Ranked(ours, theirs, _absolute(_finite(ours), tolerance) if ours.dtype.kind == "f" else 0.0)
+        for name, (ours, theirs) in pairs.items()
+        if ours.shape == theirs.shape and not _is_text(ours) and not _is_text(theirs)
+    }
+    compared = {}
+    for name, aligned in align(alike, tolerance.relative).items():
+        if aligned.moved or aligned.lost:
+            told = f"{aligned.moved} rows stand among equals elsewhere"
+            told += f", and {aligned.lost} others were kept" if aligned.lost else ""
+            error = _compare(name, pairs[name][0], aligned.values.astype(pairs[name][1].dtype), tolerance)
+            told = "; ".join(part for part in (error.difference, told) if part)
+            compared[name] = error.model_copy(update={"difference": told})
+    return compared
+
+
+def _finite(array: Array) -> Array:
+    return np.asarray(array[np.isfinite(array)], np.float64)
 
 
 def says_something(outputs: Iterable[Array]) -> bool:

@@ -78,13 +78,14 @@ def _compared(
     evidence: Evidence, source: Subject, result: Subject, expected: _Ran, made: _Ran, *, half: bool
 ) -> Evidence:
     from klever.steps.proof.compare import choose_tolerance, compare, says_something
+    from klever.steps.proof.ties import ranks
 
     if not says_something(expected.outputs.values()):
         note = f"the source computes nothing but NaN and infinities from the inputs of seed {evidence.seed}"
         return replace(evidence, notes=(note, *evidence.notes))
     operators = [name for each in (source, result) for name in each.model.signature.layers or ()]
     tolerance = choose_tolerance(operators, half=half)
-    outputs = compare(expected.outputs, made.outputs, tolerance)
+    outputs = compare(expected.outputs, made.outputs, tolerance, ranked=ranks(operators))
     return replace(evidence, level=Level.COMPARED, tolerance=tolerance, outputs=outputs)
 
 

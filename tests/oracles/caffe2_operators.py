@@ -855,7 +855,41 @@ def tiled_rows(d, kind):
     return [op(kind, ["x", "l"], ["y"])], {}, {"x": d.floats(3, 2), "l": lengths(d, 3)}
 
 
+# Labels
+
+
+@case("Accuracy", "CrossEntropy", "LabelCrossEntropy", "SoftmaxWithLoss")
+def labelled(d, kind):
+    rows, classes = d.int(1, 5), d.int(2, 5)
+    fed = {"x": d.floats(rows, classes, low=0.1, high=1), "l": d.ints(0, classes - 1, [rows], "int32")}
+    if kind == "CrossEntropy":
+        fed["l"] = d.floats(rows, classes, low=0, high=1)
+    arguments = d.some(top_k=2) if kind == "Accuracy" else {}
+    if kind == "SoftmaxWithLoss":
+        arguments = d.some(scale=0.5)
+        if d.often():
+            fed["w"] = d.floats(rows, low=0.1, high=1)
+    return [op(kind, list(fed), ["y", "loss"] if kind == "SoftmaxWithLoss" else ["y"], **arguments)], {}, fed
+
+
+@case("NormalizePlanarYUV")
+def planes(d, kind):
+    fed = {"x": d.floats(2, 3, 2, 2), "m": d.floats(2, 3), "s": d.floats(2, 3, low=0.5, high=1)}
+    return [op(kind, list(fed), ["y"])], {}, fed
+
+
 # Recurrent networks and control
+
+
+@case("ScatterAssign")
+def assigned(d, kind):
+    fed = {"x": d.floats(5, 2), "i": d.r.permutation(5)[:2].astype("int32"), "v": d.floats(2, 2)}
+    return [op("Copy", ["x"], ["y"]), op(kind, ["y", "i", "v"], ["y"])], {}, fed
+
+
+@case("ReversePackedSegs")
+def reversed_steps(d, kind):
+    return [op(kind, ["x", "l"], ["y"])], {}, {"x": d.floats(4, 3, 2), "l": d.ints(1, 4, [3], "int32")}
 
 
 CELLS = {"GRU": GRU, "LSTM": rnn_cell.LSTM, "MILSTM": rnn_cell.MILSTM, "RNN": rnn_cell.BasicRNN}

@@ -152,6 +152,13 @@ def Pooling(d):
 
 
 @case(CAFFE)
+def PoolingMask(d):
+    # Equal values among them: which is the maximum is part of the layer.
+    d.input("x", d.image(5, 8), -3, 3)
+    d.layer("Pooling", ["x"], ["y", "mask"], "pooling_param { %s }" % d.window(3))
+
+
+@case(CAFFE)
 def Im2col(d):
     d.input("x", d.image(5, 6))
     d.layer("Im2col", ["x"], ["y"], "convolution_param { %s }" % d.window(3, True))

@@ -66,14 +66,14 @@ def flat(found):
 
 
 def packed(array):
-    array = np.ascontiguousarray(array)
     return {"dtype": array.dtype.name, "shape": list(array.shape), "data": base64.b64encode(array.tobytes()).decode()}
 
 
 def record(name, symbol, inputs):
     """Draw what is no input as parameters, compute, and keep it all."""
     symbol = mx.sym.Group(flat(symbol)) if isinstance(symbol, (list, tuple)) else symbol
-    shapes, _, _ = symbol.infer_shape_partial(**{key: value.shape for key, value in inputs.items()})
+    known = {key: value.shape for key, value in inputs.items()}
+    shapes, _, _ = symbol.infer_shape_partial(**known)
     types = symbol.infer_type(**{key: value.dtype for key, value in inputs.items()})[0]
     params = {
         key: rough(np.random.RandomState(len(key)).uniform(-0.5, 0.5, shape)).astype(dtype)
@@ -81,7 +81,11 @@ def record(name, symbol, inputs):
         if key not in inputs
     }
     arrays = {key: mx.nd.array(value, dtype=value.dtype) for key, value in {**inputs, **params}.items()}
-    executor = symbol.bind(mx.cpu(), arrays, grad_req="null")
+    # Of auxiliary states there are means of 0 and variances of 1, as where a network begins.
+    states = dict(zip(symbol.list_auxiliary_states(), symbol.infer_shape_partial(**known)[2]))  # noqa: B905
+    states = {key: np.full(shape, float("var" in key), "float32") for key, shape in states.items()}
+    auxiliary = {key: mx.nd.array(value) for key, value in states.items()}
+    executor = symbol.bind(mx.cpu(), arrays, aux_states=auxiliary, grad_req="null")
     try:
         outputs = [each.asnumpy() for each in executor.forward(is_train=False)]
     except mx.base.MXNetError:
@@ -93,7 +97,7 @@ def record(name, symbol, inputs):
         "name": name,
         "symbol": json.loads(symbol.tojson()),
         "inputs": {key: packed(value) for key, value in inputs.items()},
-        "params": {key: packed(value) for key, value in params.items()},
+        "params": {key: packed(value) for key, value in {**params, **states}.items()},
         "outputs": [packed(each) for each in outputs],
     }
 
@@ -116,6 +120,12 @@ def recurrent():
             unrolled.unroll(3, inputs=D("data"), layout="NTC", merge_outputs=True),
             {"data": f(2, 3, 2)},
         )
+    for mode, gates in (("lstm", 4), ("gru", 3)):
+        states = {key: f(2, 2, 2) for key in ("hc" if mode == "lstm" else "h")}
+        options = {"mode": mode, "state_size": 2, "num_layers": 1, "bidirectional": True, "state_outputs": True}
+        found = S.RNN(D("data"), D("packed") * 1.5, *(D(key) for key in states), **options)
+        size = 2 * gates * 2 * (3 + 2 + 2)
+        record(f"recurrent/computed {mode}/2", found, {"data": f(3, 2, 3), "packed": f(size), **states})
     layer = gluon.rnn.LSTM(3, 2, input_size=2, projection_size=2, bidirectional=True)
     record(
         "recurrent/projection/2",
@@ -383,6 +393,8 @@ def control():
     states = {key: f(2, 3) for key in "hc"}
     found = C.foreach(cell, D("a"), [D("h"), D("c")])
     record("control/foreach/cell", found, {"a": f(3, 2, 2), **states})
+    found = C.foreach(cell, D("a"), cell.begin_state(func=mx.sym.zeros, batch_size=0))
+    record("control/foreach/begin", found, {"a": f(3, 2, 2)})
     found = C.foreach(lambda x, s: ([x[0] + s, x[1] * s], s + x[0] * D("w")), [D("a"), D("b")], D("s"))
     record("control/foreach/two", found, {"a": f(4, 3), "b": f(4, 3), "s": f(3)})
     found = C.while_loop(
@@ -428,6 +440,41 @@ def algebra():
     record("algebra/khatri_rao/", S.khatri_rao(a, b, c), {"a": f(2, 3), "b": f(4, 3), "c": f(2, 3)})
 
 
+def windows():
+    a = D("a")
+    for at, options in enumerate(
+        ({"kernel": (2, 2)}, {"kernel": (3, 2), "stride": (2, 1), "dilate": (1, 2), "pad": (1, 1)})
+    ):
+        columns = mx.nd.im2col(mx.nd.zeros((1, 2, 5, 4)), **options).shape
+        record(f"window/im2col/{at}", S.im2col(a, **options), {"a": f(1, 2, 5, 4)})
+        record(f"window/col2im/{at}", S.col2im(a, output_size=(5, 4), **options), {"a": f(*columns)})
+    for axis in (None, 0, 1):
+        record(f"window/cumsum/{axis}", S.cumsum(a, axis=axis), {"a": f(2, 3, 2)})
+    data = S.Convolution(a, kernel=(3, 3), num_filter=2, name="first")
+    data = S.Activation(S.BatchNorm(data, fix_gamma=False, name="norm"), act_type="relu")
+    data = S.Convolution(data, kernel=(3, 3), pad=(1, 1), num_filter=2, name="second") + data
+    data = S.FullyConnected(S.Activation(data, act_type="relu"), num_hidden=3, name="last")
+    record("window/fused by oneDNN/", data.get_backend_symbol("MKLDNN"), {"a": f(2, 2, 4, 4)})
+
+
+def under_numpy():
+    """Operators under the names of numpy, in the shapes of numpy."""
+    from mxnet.symbol import numpy as np_symbol
+
+    def numpy_record(name, function, inputs):
+        with mx.util.np_shape(True), mx.util.np_array(True):
+            record(f"numpy/{name}", function(*(D(key).as_np_ndarray() for key in inputs)), inputs)
+
+    chosen = {"c": np.array([True, False, True]), "a": f(3)}
+    numpy_record("where/left", lambda c, a: np_symbol.where(c, 2.5, a), chosen)
+    numpy_record("where/right", lambda c, a: np_symbol.where(c, a, 2.5), chosen)
+    for k in (-1, 0, 1):
+        numpy_record(f"tril/{k}", lambda a, k=k: np_symbol.tril(a, k=k), {"a": f(2, 3, 4)})
+        numpy_record(f"trace/{k}", lambda a, k=k: np_symbol.trace(a, offset=k), {"a": f(3, 4)})
+        numpy_record(f"diagonal/{k}", lambda a, k=k: np_symbol.diagonal(a, k, 0, 2), {"a": f(3, 2, 4)})
+    numpy_record("dot/", np_symbol.dot, {"a": f(2, 3), "b": f(2, 3, 2)})
+
+
 def networks():
     import gluonnlp
     from gluonnlp.model.bert import BERTEncoder, BERTModel
@@ -461,7 +508,20 @@ def networks():
 
 def main(path):
     for family in (
-        *(recurrent, sequences, positions, detectors, regions, sampling, attention, control, algebra, networks),
+        *(
+            recurrent,
+            sequences,
+            positions,
+            detectors,
+            regions,
+            sampling,
+            attention,
+            control,
+            algebra,
+            windows,
+            under_numpy,
+            networks,
+        ),
     ):
         family()
     with lzma.open(path, "wt", preset=9) as stream:

@@ -1208,6 +1208,38 @@ def np_arrangement(d):
 
 
 @numpy_case
+def np_stacking(d):
+    np_ = mx.sym.np
+    row, block = d.data((3,), name="row"), d.data((2, 3, 4))
+    return d.one(
+        lambda: np_.vstack([row, row * 2]),
+        lambda: np_.hstack([row, row]),
+        lambda: np_.hstack([block, block]),
+        lambda: np_.dstack([row, row]),
+        lambda: np_.column_stack([row, row]),
+        lambda: np_.hsplit(block, 3)[1],
+        lambda: np_.dsplit(block, (1, 3))[2],
+        lambda: np_.roll(block, 2, axis=2),
+        lambda: np_.roll(block, -1),
+        lambda: np_.roll(block, (1, 2), axis=(0, 1)),
+        lambda: np_.rot90(block, d.int(0, 3), (0, 1)),
+        lambda: np_.rot90(block, d.int(-3, 3), (1, 2)),
+        lambda: np_.diff(block, 2),
+        lambda: np_.diff(block, axis=1),
+        lambda: np_.nan_to_num(block / np_.zeros_like(block)),
+        lambda: np_.isposinf(block / np_.zeros_like(block)),
+        lambda: np_.isneginf(block / np_.zeros_like(block)),
+        lambda: np_.hanning(5) + np_.blackman(5) + np_.hamming(5),
+        lambda: np_.logspace(0, 2, 5),
+        lambda: np_.atleast_3d(row),
+        lambda: np_.atleast_2d(block),
+        lambda: np_.isfinite(block / np_.zeros_like(block)),
+        lambda: np_.any(block > 0, axis=1),
+        lambda: np_.all(block > 0),
+    )()
+
+
+@numpy_case
 def np_products(d):
     np_ = mx.sym.np
     return d.one(
@@ -1293,7 +1325,17 @@ def record(function, seed):
 
 
 #: Functions that stand for many operators.
-MANY = {"unary", "scalar", "elementwise", "np_arrangement", "npx_layers", "np_arithmetic", "reshape", "np_unary"}
+MANY = {
+    "unary",
+    "scalar",
+    "elementwise",
+    "np_arrangement",
+    "npx_layers",
+    "np_arithmetic",
+    "reshape",
+    "np_unary",
+    "np_stacking",
+}
 
 
 def record_apart(name, seeds):

@@ -21,6 +21,7 @@ from klever.steps.converters.interface import (
     no_progress,
 )
 from klever.steps.errors import UnansweredError, UnsupportedOperatorsError
+from klever.steps.model.shapes import UNKNOWN, Shape
 
 
 class CaffeModelToNetDef(Converter):
@@ -53,11 +54,20 @@ class CaffeModelToNetDef(Converter):
 
 
 def _survey(translation: Translation) -> Survey:
+    shapes = {given.name: given.shape for given in translation.inputs}
     questions = tuple(
-        Question(f"the shape of the input {name!r} is not in the files", f"--shape {name}=1,3,224,224")
+        Question(f"the shape of the input {name!r} is not in the files", f"--shape {name}={_example(shapes.get(name))}")
         for name in translation.asked
     )
     return Survey(translation.uncovered, questions, translation.notes)
+
+
+def _example(shape: Shape) -> str:
+    """Complete a shape by what images usually have."""
+    usual = (1, 3, 224, 224)
+    if shape is None or len(shape) > len(usual):
+        shape = usual
+    return ",".join(str(usual[at] if size == UNKNOWN else size) for at, size in enumerate(shape))
 
 
 def _unsupported(uncovered: Iterable[Uncovered]) -> UnsupportedOperatorsError:

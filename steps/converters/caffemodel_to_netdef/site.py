@@ -32,13 +32,21 @@ class NeedsShapeError(Exception):
 class Site:
     """One layer being translated."""
 
-    def __init__(self, layer: Layer, network: Network, shapes: Mapping[str, Shape], stored: Sequence[Blob]) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        network: Network,
+        shapes: Mapping[str, Shape],
+        stored: Sequence[Blob],
+        producers: Mapping[str, Layer] = MappingProxyType({}),
+    ) -> None:
         self.layer = layer
         self.bottoms = layer.bottoms
         self.tops = layer.tops
         self.stored = stored
         self._network = network
         self._shapes = shapes
+        self._producers = producers
 
     # What the layer is.
 
@@ -76,6 +84,14 @@ class Site:
         if found is None:
             raise NeedsShapeError(self.bottoms[index])
         return found
+
+    def shape_of(self, blob: str) -> Shape:
+        """Return what is known of the shape of any blob."""
+        return self._shapes.get(blob)
+
+    def producer(self, blob: str) -> Layer | None:
+        """Return the layer that wrote a blob, None for an input."""
+        return self._producers.get(blob)
 
     def known(self, sizes: Sequence[int]) -> tuple[int, ...]:
         """Insist that sizes are known."""
@@ -131,6 +147,12 @@ class Site:
     def reshape(self, source: str, shape: Sequence[int], out: str = "") -> str:
         """Reshape by Caffe2's rule: 0 copies the size at the same place, one -1 takes the rest."""
         return self.add("Reshape", source, out=(out, self.name("old_shape")), shape=tuple(shape))
+
+    def cut(self, source: str, rank: int, axis: int, start: int, stop: int, out: str = "") -> str:
+        """Take ``[start, stop)`` along one axis; Caffe2 slices no more than one at a time."""
+        starts, ends = [0] * rank, [-1] * rank
+        starts[axis], ends[axis] = start, stop
+        return self.add("Slice", source, out=out, starts=tuple(starts), ends=tuple(ends))
 
     def constant(self, values: float | Sequence[float], shape: Sequence[int] = (), role: str = "constant") -> str:
         """Fill a blob with a number everywhere, or with few numbers.

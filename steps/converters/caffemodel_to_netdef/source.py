@@ -6,7 +6,7 @@ from klever.steps.files import opened
 from klever.steps.formats.caffemodel.graph import Graph
 from klever.steps.formats.caffemodel.reader import read_network
 from klever.steps.formats.caffemodel.weights import Blob, read_weights
-from klever.steps.model.shapes import Shape
+from klever.steps.model.shapes import Shape, ShapeMismatchError, merge
 
 #: Ten times what fits the memory of any machine that runs such a network, in elements of one input.
 _MAX_INPUT = 2**40
@@ -15,8 +15,8 @@ _MAX_INPUT = 2**40
 def read_source(model: SourceModel, options: Options) -> tuple[Graph, str, dict[str, tuple[Blob, ...]]]:
     """Return the network, the file that holds the weights, and where in it the blobs of each layer are.
 
-    Inputs have the shapes of the prototxt, where those are missing the ones that the author wrote, and over both what
-    the options say. Raises a `ModelError`.
+    Inputs have the shapes of the prototxt, in what it leaves open those that the author wrote, and over both what the
+    options say. Raises a `ModelError`.
     """
     graph, files = read_network(model.files, model.claim)
     if not files:
@@ -25,12 +25,18 @@ def read_source(model: SourceModel, options: Options) -> tuple[Graph, str, dict[
         weights = read_weights(source)
     written = {tensor.name: tensor.shape for tensor in model.signature.inputs or ()}
     inputs = tuple(
-        given._replace(
-            shape=_shape(given.name, written.get(given.name) if given.shape is None else given.shape, options)
-        )
+        given._replace(shape=_shape(given.name, _together(given.shape, written.get(given.name)), options))
         for given in graph.inputs
     )
     return graph._replace(inputs=inputs), files[0], weights
+
+
+def _together(stated: Shape, written: Shape) -> Shape:
+    """Fill what the prototxt leaves open; it wins where the two contradict each other."""
+    try:
+        return merge(stated, written)
+    except ShapeMismatchError:
+        return stated
 
 
 def _shape(name: str, shape: Shape, options: Options) -> Shape:

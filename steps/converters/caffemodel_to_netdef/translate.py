@@ -11,6 +11,7 @@ from klever.steps.converters.caffemodel_to_netdef.layers.ends import judges
 from klever.steps.converters.caffemodel_to_netdef.network import Network
 from klever.steps.converters.caffemodel_to_netdef.site import NeedsShapeError, Site, UncoveredError
 from klever.steps.converters.interface import Uncovered
+from klever.steps.encodings.prototext import Fields
 from klever.steps.errors import MalformedModelError
 from klever.steps.formats.caffemodel.graph import Graph, Input, Layer
 from klever.steps.formats.caffemodel.shapes import infer_shapes
@@ -60,15 +61,17 @@ def translate(graph: Graph, weights: Mapping[str, tuple[Blob, ...]]) -> Translat
     network = Network([*fed, *(blob for layer in graph.layers for blob in (*layer.bottoms, *layer.tops))])
     shared = _shared(graph.layers, weights)
     lacks, needing = _Lacks(), list[Layer]()
+    producers: dict[str, Layer] = {}
     for layer in kept:
         if not layer.bottoms and layer.tops and fed.issuperset(layer.tops):
             continue
         try:
-            _apply(Site(layer, network, inference.blobs, _stored(layer, weights, shared)))
+            _apply(Site(layer, network, inference.blobs, _stored(layer, weights, shared), producers))
         except UncoveredError as error:
             lacks.add(layer, str(error))
         except NeedsShapeError:
             needing.append(layer)
+        producers.update(dict.fromkeys(layer.tops, layer))
     asked = _open_inputs(graph) if needing else ()
     if needing and not asked and not lacks:
         for layer in needing:
@@ -90,7 +93,9 @@ def _apply(site: Site) -> None:
 
 
 def _parameter_names(layer: Layer) -> list[str]:
-    return [param.text("name") for param in layer.fields.messages("param")]
+    # In V1 a ``param`` is the name itself.
+    params = layer.fields.values("param")
+    return [param.text("name") if isinstance(param, Fields) else str(param) for param in params]
 
 
 def _shared(layers: Iterable[Layer], weights: Mapping[str, tuple[Blob, ...]]) -> dict[str, Blob]:

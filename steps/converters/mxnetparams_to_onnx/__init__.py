@@ -21,12 +21,11 @@ from klever.steps.converters.interface import (
     no_progress,
 )
 from klever.steps.converters.mxnetparams_to_onnx.call import Operand, Value
-from klever.steps.converters.mxnetparams_to_onnx.network import Network, computed_type, read_network
+from klever.steps.converters.mxnetparams_to_onnx.network import Network, computed_type, describe_doubts, read_network
 from klever.steps.converters.mxnetparams_to_onnx.sketch import Sketch, SketchWeight
 from klever.steps.converters.mxnetparams_to_onnx.walk import Finding, Walk
 from klever.steps.errors import UnansweredError, UnsupportedOperatorsError
 from klever.steps.model.shapes import UNKNOWN
-
 
 #: What the sizes of an image, a sequence and a volume are called.
 _LETTERS: Final = {3: "NCW", 4: "NCHW", 5: "NCDHW"}
@@ -77,7 +76,7 @@ def _survey(network: Network, options: Options) -> Survey:
             Finding(each.operator, each.node, "the shape of what it reads does not follow from the inputs' shapes")
             for each in walk.lacking
         ]
-    return Survey(uncovered=_grouped(uncovered), questions=questions, notes=_notes(network))
+    return Survey(uncovered=_grouped(uncovered), questions=questions, notes=describe_doubts(network))
 
 
 def _questions(network: Network, lacking: Sequence[Finding]) -> tuple[Question, ...]:
@@ -123,12 +122,6 @@ def _unsupported(uncovered: Sequence[Uncovered]) -> UnsupportedOperatorsError:
         operators[each.operator] = operators.get(each.operator, ()) + each.nodes
     reasons = [f"{each.operator} ({each.reason})" if each.reason else each.operator for each in uncovered]
     return UnsupportedOperatorsError(f"no conversion to ONNX exists for {', '.join(reasons)}", operators=operators)
-
-
-def _notes(network: Network) -> tuple[str, ...]:
-    if any(array.dtype == "bfloat16" for array in network.arrays.values()):
-        return ("weights in bfloat16 are stored and computed in float32",)
-    return ()
 
 
 CONVERTER = MXNetParamsToONNX()

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from klever.steps.converters.interface import Conversion, Options, Progress, SourceModel
 from klever.steps.converters.mxnetparams_to_onnx.call import Operand, Value
-from klever.steps.converters.mxnetparams_to_onnx.network import Network, computed_type
+from klever.steps.converters.mxnetparams_to_onnx.network import Network, computed_type, describe_doubts
+from klever.steps.converters.mxnetparams_to_onnx.ranges import find_ranges
 from klever.steps.converters.mxnetparams_to_onnx.walk import Walk, reserve_heads
 from klever.steps.errors import ConversionError, MalformedModelError
 from klever.steps.files import Source, opened
 from klever.steps.formats.mxnetparams.params import Array
-from klever.steps.formats.mxnetparams.rules import canonical
 from klever.steps.writers.onnx import GraphBuilder, Weight, write_model
 
 #: A row-sparse array keeps the positions of its rows as int64 behind its values.
@@ -40,7 +40,7 @@ def convert_network(
         except (ValueError, LookupError, ArithmeticError) as error:
             # A weight that does not have the shape that its rule found.
             raise ConversionError(f"the weights do not fit the graph: {error}") from error
-    return Conversion(ranges=_ranges(network))
+    return Conversion(notes=describe_doubts(network), ranges=find_ranges(network))
 
 
 def build(network: Network, builder: GraphBuilder, source: Source) -> None:
@@ -106,17 +106,3 @@ def _dense(array: Array, source: Source) -> NDArray[Any]:
         raise MalformedModelError(f"the row-sparse array {array.name!r} has rows beyond its shape {shape}")
     result[positions] = np.frombuffer(values, np.dtype(str(array.dtype)).newbyteorder("<")).reshape(-1, *shape[1:])
     return result
-
-
-def _ranges(network: Network) -> dict[str, tuple[int, int]]:
-    """Return the values that make sense for inputs that choose rows of an embedding."""
-    found: dict[str, tuple[int, int]] = {}
-    fed = {tensor.name for tensor in network.inputs}
-    nodes = network.graph.nodes
-    for node in nodes:
-        if canonical(node.op) == "embedding" and len(node.inputs) > 1:
-            name = nodes[node.inputs[0].node].name
-            shape = network.shapes[node.inputs[1]]
-            if name in fed and shape:
-                found[name] = (0, min(shape[0], found.get(name, (0, shape[0]))[1]))
-    return found

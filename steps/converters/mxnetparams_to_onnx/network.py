@@ -155,3 +155,17 @@ def _once(names: Sequence[str]) -> tuple[str, ...]:
         seen.add(chosen)
         result.append(chosen)
     return tuple(result)
+
+
+def describe_doubts(network: Network) -> tuple[str, ...]:
+    """Return what a person should know of the conversion: where runtimes of MXNet differ from one another."""
+    notes = []
+    if any(array.dtype == "bfloat16" for array in network.arrays.values()):
+        notes.append("weights in bfloat16 are stored and computed in float32")
+    layers = [node for node in network.graph.nodes if canonical(node.op) == "rnn"]
+    doubtful = {"use_sequence_length": "the lengths of sequences", "lstm_state_clip_min": "bounds of the cell"}
+    for key, what in doubtful.items():
+        names = [node.name for node in layers if node.attributes.get(key, "None") not in ("None", "False", "0")]
+        if names:
+            notes.append(f"{what} hold in {', '.join(names)}, as MXNet's operator defines; MXNet on a CPU ignores them")
+    return tuple(notes)

@@ -143,7 +143,8 @@ class _Passage:
     def _apply(self, call: Call) -> Results:
         rule = RULES.get(canonical(call.operator))
         if rule is None:
-            raise UncoveredError
+            kind = call.attributes.get("op_type", "") if call.operator == "Custom" else ""
+            raise UncoveredError(f"written in Python as {printable(kind)!r}" if kind else "")
         try:
             return rule(call)
         except (KleverError, UncoveredError, ShapeNeededError):

@@ -279,6 +279,11 @@ class Call:
         self.translation.first[given] = image
         return given
 
+    def vector(self, index: int) -> str:
+        """Return an input that counts as a list of numbers, whatever its shape."""
+        shape = self.value(index).shape
+        return self.input(index) if shape is None or len(shape) == 1 else self.reshape(self.input(index), [-1])
+
     def along_channels(self, x: str, rank: int) -> str:
         """Return a list of one number a channel, shaped so that it spreads over an image with channels first."""
         return self.unsqueeze(x, list(range(1, rank - 1)))

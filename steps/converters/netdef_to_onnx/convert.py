@@ -8,6 +8,7 @@ from klever.steps.converters.netdef_to_onnx.fillers import Filled
 from klever.steps.converters.netdef_to_onnx.source import read_nets
 from klever.steps.converters.netdef_to_onnx.translate import translate
 from klever.steps.converters.netdef_to_onnx.weights import weight_of
+from klever.steps.errors import ConversionError
 from klever.steps.writers.onnx import GraphBuilder, write_model
 
 
@@ -21,6 +22,8 @@ def write(model: SourceModel, options: Options, directory: Path, progress: Progr
             return graph.weight(name, weight_of(filled))
 
         findings = translate(nets, graph, fill, graph.reserve)
+        if findings.uncovered() or findings.needs:
+            raise ConversionError("the nets are not what they were when they were surveyed", stage="convert")
         progress(0.1, "writing")
         write_model(
             graph,

@@ -31,7 +31,7 @@ _INDICES: Final = {
 
 
 class Nets(NamedTuple):
-    """A model to translate; ``sources`` are the open files of the predict and the init net, None without stored weights."""
+    """A model to translate; ``sources`` are the files of the predict and the init net, open for their weights."""
 
     predict: Net
     init: Net

@@ -90,6 +90,8 @@ class Translation:
         self.bound: dict[str, Bound] = {}
         #: Image with channels last to the same one with channels first, where that is how it was made.
         self.first: dict[str, str] = {}
+        #: Blobs of which nothing is known because what computes them is not covered: no shape of theirs is asked for.
+        self.lost: set[str] = set()
         self._depth = depth
 
     def run(self, operators: Sequence[Operator], source: Source | None, final: Mapping[str, int] | None = None) -> None:
@@ -110,9 +112,14 @@ class Translation:
             results = _listed(self._rule(operator, source)(call))
         except (RefusedError, ShapeMismatchError) as error:
             self.findings.refuse(operator, str(error))
+            self.lost.update(operator.outputs)
         except ShapeNeededError as error:
-            self.findings.need(operator, error.blob)
+            if error.blob not in self.lost:
+                self.findings.need(operator, error.blob)
+            self.lost.update(operator.outputs)
         else:
+            lost = any(name in self.lost for name in operator.inputs)
+            (self.lost.update if lost else self.lost.difference_update)(operator.outputs)
             self.findings.notes.update(dict.fromkeys(call.notes))
             for index, name in enumerate(operator.outputs):
                 result = results[index] if index < len(results) else None
@@ -152,7 +159,7 @@ class Translation:
         if self._depth >= _MAX_DEPTH:
             raise LimitExceededError(f"nets lie in one another deeper than {_MAX_DEPTH}")
         inner = Translation(self.graph.child(name), self.fill, self.findings, self._depth + 1)
-        inner.bound = dict(self.bound)
+        inner.bound, inner.lost = dict(self.bound), set(self.lost)
         return inner
 
 

@@ -53,7 +53,6 @@ _NUMBERED: Final = frozenset(
         *("bipartitematching", "boxencode", "quantize", "quantizev2", "requantize", "ampmulticast", "histogram"),
         *("linalggelqf", "linalgsyevd", "linalgdet", "linalgslogdet", "foreach", "whileloop", "cond"),
         *("det", "slogdet", "svd", "eig", "eigh", "average", "exponential", "pareto", "rayleigh", "weibull"),
-        *("atleast1d", "atleast2d", "atleast3d"),
     }
 )
 
@@ -86,6 +85,8 @@ def _is_numbered(node: Node, operator: str) -> bool:
     if operator == "topk":
         # Values come with indices behind them, hidden or not.
         return node.attributes.get("ret_typ", "indices") in ("value", "both")
+    if operator in ("atleast1d", "atleast2d", "atleast3d"):
+        return len(node.inputs) != 1
     return operator in _NUMBERED or node.op == "_npi_norm"
 
 

@@ -14,7 +14,7 @@ _LABELS: Final = {
     **dict.fromkeys(
         (
             *("softmaxoutput", "linearregressionoutput", "logisticregressionoutput", "maeregressionoutput"),
-            *("svmoutput", "softmaxcrossentropy", "multiboxtarget"),
+            *("svmoutput", "softmaxcrossentropy", "multiboxtarget", "warpctc"),
         ),
         (1,),
     ),

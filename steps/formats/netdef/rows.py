@@ -110,6 +110,8 @@ RULES: Final[Mapping[str, Rule]] = {
     **_rules(_shaped(lambda shape: (shape[0], 2), dtype="int32"), "LengthsToRanges"),
     **_rules(_shaped(lambda _: (UNKNOWN,), dtype="float32"), "LengthsToWeights"),
     **_rules(_shaped(lambda shape: shape, place=1), "Conditional", "Where"),
+    **_rules(_shaped(lambda shape: shape[:1]), "CrossEntropy", "LabelCrossEntropy"),
+    "Accuracy": lambda *_: [Value((), "float32")],
     "BatchMoments": _batch_moments,
     "BatchToSpace": _pooled_pieces,
     "BooleanMask": _masked,
@@ -126,5 +128,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "Range": lambda _, inputs: [Value((UNKNOWN,), inputs[0].dtype)],
     "RowwiseMax": _shaped(lambda shape: shape[:2]),
     "Size": lambda *_: [Value((), "int64")],
+    "SoftmaxWithLoss": lambda _, inputs: [inputs[0], Value((), inputs[0].dtype)],
     "SpaceToBatch": _pooled_pieces,
 }

@@ -13,7 +13,7 @@ find objects (see ``detection``).
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from klever.steps.formats.netdef import detection, rows, windows
+from klever.steps.formats.netdef import contents, detection, rows, windows
 from klever.steps.formats.netdef.graph import Operator
 from klever.steps.formats.netdef.values import DTYPES, UNKNOWN_VALUE, Value
 from klever.steps.formats.netdef.windows import Rule, channels_last
@@ -56,12 +56,23 @@ def infer_values(operators: Iterable[Operator], given: Mapping[str, Value]) -> I
         if rule is not None:
             try:
                 outputs = [_possible(value) for value in rule(operator, inputs or [UNKNOWN_VALUE])]
+                outputs = _with_content(operator, inputs, outputs)
             except ShapeMismatchError as error:
                 notes.append(f"operator {operator.type} for {', '.join(operator.outputs[:3])}: {error}")
         for index, name in enumerate(operator.outputs):
             value = outputs[index] if index < len(outputs) else UNKNOWN_VALUE
             blobs[name] = value._replace(dtype="uint8") if integral and index == 0 else value
     return Inference(blobs, tuple(notes))
+
+
+def _with_content(operator: Operator, inputs: Sequence[Value], outputs: Sequence[Value]) -> Sequence[Value]:
+    """Add the elements of the first output where it is a short list of integers that follow from others."""
+    if not outputs or outputs[0].content is not None or not (outputs[0].dtype or "").startswith("int"):
+        return outputs
+    content = contents.evaluate(operator, inputs)
+    if content is None or outputs[0].shape is None or len(outputs[0].shape) > 1:
+        return outputs
+    return [outputs[0]._replace(content=content), *outputs[1:]]
 
 
 def _possible(value: Value) -> Value:
@@ -118,7 +129,10 @@ def _filler(default: str) -> Rule:
 
 def _shape_by_input(operator: Operator, value: Value) -> Shape:
     if operator.integer("input_as_shape"):
-        return None if value.content is None else _checked(value.content)
+        if value.content is not None:
+            return _checked(value.content)
+        rank = value.shape[0] if value.shape else UNKNOWN
+        return (UNKNOWN,) * rank if 0 <= rank <= _MAX_RANK else None
     return None if value.shape is None else (*value.shape, *_checked(operator.integers("extra_shape")))
 
 
@@ -451,7 +465,9 @@ RULES: Final[Mapping[str, Rule]] = {
     **rows.RULES,
     **_rules(_first, "Abs", "Acos", "Alias", "AliasWithName", "Asin", "Atan", "Cbrt", "Ceil", "ChannelShuffle", "Clip"),
     **_rules(_first, "BatchPermutation", "ElementwiseLinear", "Mod", "NormalizeL1", "Not", "ReplaceNaN", "RowMul"),
-    **_rules(_first, "SpatialBNRelu", "SquareRootDivide", "SumRelu", "ThresholdedRelu"),
+    **_rules(
+        _first, "ReversePackedSegs", "ScatterAssign", "SpatialBNRelu", "SquareRootDivide", "SumRelu", "ThresholdedRelu"
+    ),
     **_rules(_first, "Copy", "CopyCPUToGPU", "CopyFromCPUInput", "CopyGPUToCPU", "Cos", "Cosh", "Cube", "Elu"),
     **_rules(_first, "EnsureCPUOutput", "EnsureDense", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "L1Norm"),
     **_rules(_first, "LeakyRelu", "Log", "LogSoftmax", "Logit", "Max", "Mean", "Min", "Mish", "Negative", "Normalize"),

@@ -114,6 +114,9 @@ def _first_layer(entry: Config, ordering: str) -> Config:
     kind = modernise(name, config)[0]
     if "kernel_size" in kept and not isinstance(kept["kernel_size"], list):
         kept["kernel_size"] = [kept["kernel_size"]]
+    if name != "InputLayer":
+        # The type of what an embedding is fed, where `dtype` would be that of its rows.
+        kept.pop("input_dtype", None)
     keep = {"input_dim", "output_dim", "input_length"} if kind in _EMBEDDING else set()
     fields = {
         _RENAMED.get(key, key): value

@@ -105,7 +105,8 @@ class GraphBuilder:
 
     def constant(self, value: ArrayLike, name: str | None = None, dtype: str | None = None) -> str:
         """Add a small initializer. Python's integers are int64 and its floats float32; equal unnamed ones are one."""
-        array = np.asarray(value, dtype)
+        with np.errstate(over="ignore"):
+            array = np.asarray(value, dtype)
         if dtype is None and not isinstance(value, np.ndarray | np.generic):
             array = array.astype({"f": np.float32, "i": np.int64}.get(array.dtype.kind, array.dtype), copy=False)
         if name is not None:

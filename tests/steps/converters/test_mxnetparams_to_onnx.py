@@ -1,5 +1,6 @@
 """MXNet to ONNX: each operator against what MXNet 1.9.1 computed, and what was known to go wrong elsewhere."""
 
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,16 @@ def test_an_operator_computes_what_mxnet_does(operator: str, tmp_path: Path) -> 
 
 
 #: Operators that ask for sizes in some of their uses, for no ONNX says the same for every size.
-ASKING = {"diag", "np_arrangement", "pooling_lp", "pooling_v1", "split_v2", "squeeze", "squeeze_everything"}
+ASKING = {
+    "diag",
+    "np_arrangement",
+    "np_stacking",
+    "pooling_lp",
+    "pooling_v1",
+    "split_v2",
+    "squeeze",
+    "squeeze_everything",
+}
 
 
 def test_sizes_that_are_open_change_nothing_or_are_asked_for(tmp_path: Path) -> None:
@@ -163,6 +173,12 @@ def test_labels_of_softmax_output_are_no_inputs(tmp_path: Path) -> None:
     result = convert(source_model(tmp_path, network, {}, {"data": random(2, 3)}), tmp_path)
     assert [each.name for each in result.graph.input] == ["data"]
     assert [each.name for each in result.graph.output] == ["softmax_output"]
+
+
+def test_numbers_of_old_files_may_stand_in_front(tmp_path: Path) -> None:
+    network = symbol(variable("data"), node("_MinusScalar", "less", 0, scalar=3, scalar_on_left=True))
+    data = random(4)
+    np.testing.assert_allclose(compute(network, {}, {"data": data}, tmp_path)["less_output"], 3 - data)
 
 
 def test_elu_takes_its_slope(tmp_path: Path) -> None:
@@ -291,6 +307,7 @@ def test_all_that_is_not_covered_is_found_at_once_and_nothing_is_written(tmp_pat
     )
     model = source_model(tmp_path, network, {}, {"data": random(2, 3)})
     survey = CONVERTER.survey(model, Options())
+    assert {each.operator: each.reason for each in survey.uncovered}["Custom"] == "written in Python as 'mine'"
     assert {each.operator: each.nodes for each in survey.uncovered} == {
         "Custom": ("mine",),
         "Invented": ("strange", "stranger"),
@@ -363,6 +380,40 @@ def test_half_precision_keeps_the_types_of_inputs_and_outputs(tmp_path: Path) ->
     np.testing.assert_allclose(got, data @ DENSE["fc_weight"].T + DENSE["fc_bias"], atol=2e-2)
 
 
+def test_weights_in_bfloat16_are_widened(tmp_path: Path) -> None:
+    data = random(2, 12)
+    weight, bias = (DENSE[name].view("uint32") >> 16 for name in ("fc_weight", "fc_bias"))
+    model = source_model(tmp_path, dense_network(), DENSE, {"data": data})
+    body = b"".join(
+        struct.pack("<IiI", 0xF993FAC9, 0, each.ndim)
+        + struct.pack(f"<{each.ndim}q", *each.shape)
+        + struct.pack("<iii", 1, 0, 12)
+        + each.astype("uint16").tobytes()
+        for each in (weight, bias)
+    )
+    names = b"".join(struct.pack("<Q", len(name)) + name for name in (b"arg:fc_weight", b"arg:fc_bias"))
+    (tmp_path / "net-0000.params").write_bytes(struct.pack("<QQQ", 0x112, 0, 2) + body + struct.pack("<Q", 2) + names)
+    assert CONVERTER.survey(model, Options()).notes == ("weights in bfloat16 are stored and computed in float32",)
+    convert(model, tmp_path)
+    got = run_onnx(tmp_path / "result/model.onnx", {"data": data})["fc_output"]
+    wide, added = ((each.astype("uint32") << 16).view("float32") for each in (weight, bias))
+    np.testing.assert_allclose(got, data @ wide.T + added, rtol=1e-5, atol=1e-6)
+
+
+def test_rows_that_a_sparse_weight_leaves_out_are_zero(tmp_path: Path) -> None:
+    network = symbol(variable("data"), variable("w"), node("Embedding", "e", 0, 1, input_dim=4, output_dim=2))
+    model = source_model(tmp_path, network, {"w": random(4, 2)}, {"data": np.arange(4, dtype="float32")})
+    rows = np.array([[1, 2], [3, 4]], "float32")
+    sparse = struct.pack("<Ii", 0xF993FAC9, 1) + struct.pack("<iqqiqq", 2, 2, 2, 2, 4, 2)
+    sparse += struct.pack("<iiiiiq", 1, 0, 0, 6, 1, 2) + rows.tobytes() + np.array([1, 3], "int64").tobytes()
+    (tmp_path / "net-0000.params").write_bytes(
+        struct.pack("<QQQ", 0x112, 0, 1) + sparse + struct.pack("<QQ", 1, 5) + b"arg:w"
+    )
+    convert(model, tmp_path)
+    got = run_onnx(tmp_path / "result/model.onnx", {"data": np.arange(4, dtype="float32")})["e_output"]
+    assert got.tolist() == [[0, 0], [1, 2], [0, 0], [3, 4]]
+
+
 def test_inputs_of_an_embedding_have_the_range_of_its_rows(tmp_path: Path) -> None:
     network = symbol(variable("data"), variable("w"), node("Embedding", "e", 0, 1, input_dim=7, output_dim=2))
     model = source_model(tmp_path, network, {"w": random(7, 2)}, {"data": np.zeros((2, 3), "float32")})
@@ -374,6 +425,14 @@ def test_a_network_of_one_variable_and_several_heads_keeps_all_names(tmp_path: P
     network = symbol(variable("data"), node("Dropout", "drop", 0), node("relu", "act", 1), heads=(1, 2, 2))
     got = compute(network, {}, {"data": random(2)}, tmp_path)
     assert list(got) == ["drop_output", "act_output", "act_output_1"]
+
+
+def test_variables_may_be_outputs_themselves(tmp_path: Path) -> None:
+    network = symbol(variable("data"), variable("w"), node("broadcast_add", "sum", 0, 1), heads=(0, 1, 2))
+    weight, data = random(2), random(2, seed=1)
+    got = compute(network, {"w": weight}, {"data": data}, tmp_path)
+    for name, expected in (("data", data), ("w", weight), ("sum_output", data + weight)):
+        np.testing.assert_allclose(got[name], expected)
 
 
 def test_the_survey_needs_no_numpy(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Final
 
-from klever.steps.converters.caffemodel_to_netdef.layers.windows import cut
 from klever.steps.converters.caffemodel_to_netdef.site import NeedsShapeError, Site
 from klever.steps.errors import MalformedModelError
 from klever.steps.model.shapes import UNKNOWN
@@ -110,7 +109,7 @@ def _crop(site: Site) -> None:
             cuts.append((axis, offset, offset + wanted))
     source = site.bottom
     for index, (axis, first, end) in enumerate(cuts):
-        source = cut(site, source, len(shape), axis, first, end, site.top if index == len(cuts) - 1 else "")
+        source = site.cut(source, len(shape), axis, first, end, site.top if index == len(cuts) - 1 else "")
     site.pass_on(source, site.top)
 
 

@@ -1,19 +1,20 @@
 """Layers that slide a window over an image or scale it.
 
 From ``base_conv_layer.cpp``, ``pooling_layer.cpp``, ``spp_layer.cpp`` and ``im2col_layer.cpp`` of BVLC Caffe;
-``Interp`` from DeepLab and PSPNet, ``Upsample`` from YOLO.
+``Interp`` from DeepLab and PSPNet, ``Upsample`` from YOLO and SegNet.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from klever.steps.converters.caffemodel_to_netdef.layers import maxima
 from klever.steps.converters.caffemodel_to_netdef.network import Argument
 from klever.steps.converters.caffemodel_to_netdef.site import NeedsShapeError, Site, UncoveredError
 from klever.steps.encodings.prototext import Fields
 from klever.steps.errors import MalformedModelError
 from klever.steps.formats.caffemodel.windows import per_axis, pooled
-from klever.steps.model.shapes import UNKNOWN
+from klever.steps.model.shapes import UNKNOWN, count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -143,17 +144,35 @@ def _spread(kernel: "NDArray[Any]", sizes: Sequence[int], dilations: Sequence[in
 
 def _pooling(site: Site) -> None:
     fields = site.message("pooling_param")
-    if len(site.tops) != 1:
-        raise UncoveredError("a second top, the mask of maxima")
     if len(site.shape()) != 4:
         raise MalformedModelError(f"the Pooling {site.layer.name!r} takes rank 4, not {len(site.shape())}")
     pool = site.choice(fields, "pool", _POOLS, "MAX")
+    if len(site.tops) > 1 and (pool != "MAX" or fields.flag("global_pooling") or len(site.tops) > 2):
+        raise UncoveredError("a second top that is no mask of maxima of windows")
     if fields.flag("global_pooling"):
         pool_with(site, site.bottom, pool, {"global_pooling": 1}, site.top)
         return
     window = _Window.of(fields, 2)
     ceil = fields.text("round_mode", "CEIL") not in ("FLOOR", "1") and fields.flag("ceil_mode", default=True)
     pool_windows(site, pool, window, site.top, ceil=ceil)
+    if len(site.tops) == 2:
+        _mask(site, window, ceil=ceil)
+
+
+def _mask(site: Site, window: _Window, *, ceil: bool) -> None:
+    sizes = list(zip(site.known(site.shape()[2:]), window.kernels, window.strides, window.pads, strict=True))
+    windows = [pooled(*each, ceil=ceil) for each in sizes]
+    image = maxima.padded(site, window.pads, _tails(sizes, windows))
+    bare = window._replace(pads=(0, 0), dilations=(1, 1))
+    maxima.place(site, _picked(site, image, bare), (window.kernels, window.strides, window.pads), windows, site.tops[1])
+
+
+def _tails(sizes: Sequence[tuple[int, int, int, int]], windows: Sequence[int]) -> list[int]:
+    """Return by how much the last windows reach over the padded image: of each axis size, kernel, stride and pad."""
+    return [
+        max((number - 1) * stride + kernel - size - 2 * pad, 0)
+        for number, (size, kernel, stride, pad) in zip(windows, sizes, strict=True)
+    ]
 
 
 def pool_windows(site: Site, pool: str, window: _Window, out: str, *, ceil: bool = True) -> None:
@@ -173,6 +192,12 @@ def pool_windows(site: Site, pool: str, window: _Window, out: str, *, ceil: bool
             raise NeedsShapeError(site.bottom)
         if ceil and size != UNKNOWN and (pooled(size, kernel, stride, pad) - 1) * stride >= size + pad:
             raise UncoveredError("its last window lies outside of the image")
+    # A window that is larger than the image and its padding is cut to them.
+    fitting = [
+        kernel if size == UNKNOWN else min(kernel, size + 2 * pad)
+        for size, kernel, pad in zip(sizes, window.kernels, window.pads, strict=True)
+    ]
+    window = window._replace(kernels=tuple(fitting))
     arguments = window.arguments()
     if ceil:
         arguments["legacy_pad"] = _CAFFE_POOLING
@@ -183,10 +208,8 @@ def pool_windows(site: Site, pool: str, window: _Window, out: str, *, ceil: bool
     if pool == "STOCHASTIC":
         raise UncoveredError("stochastic pooling with padding")
     image = site.add("PadImage", site.bottom, pads=window.pads * 2)
-    tails = []
-    for size, kernel, stride, pad in zip(site.known(sizes), window.kernels, window.strides, window.pads, strict=True):
-        windows = pooled(size, kernel, stride, pad, ceil=ceil)
-        tails.append(max((windows - 1) * stride + kernel - size - 2 * pad, 0))
+    known = list(zip(site.known(sizes), window.kernels, window.strides, window.pads, strict=True))
+    tails = _tails(known, [pooled(*each, ceil=ceil) for each in known])
     pool_with(site, image, pool, {**window.arguments(), "pads": (0, 0, *tails)}, out)
 
 
@@ -236,9 +259,14 @@ def _im2col(site: Site) -> None:
     if len(site.shape()) != 4 or site.axis(fields.integer("axis", 1)) != 1:
         raise UncoveredError("only for images of two axes")
     window = _Window.of(fields, 2)
-    (channels,) = site.known(site.shape()[1:2])
     if min(window.kernels + window.strides + window.dilations) < 1:
         raise MalformedModelError(f"the layer {site.layer.name!r} has a kernel, stride or dilation below 1")
+    _picked(site, site.bottom, window, site.top)
+
+
+def _picked(site: Site, image: str, window: _Window, out: str = "") -> str:
+    """Give (images, channels * places of the window, rows, columns) by kernels that pick one element each."""
+    (channels,) = site.known(site.shape()[1:2])
     places = prod(window.kernels)
 
     def compute(_: "Sequence[NDArray[Any]]") -> "NDArray[Any]":
@@ -248,7 +276,7 @@ def _im2col(site: Site) -> None:
 
     picks = site.computed("picks", (channels * places, 1, *window.kernels), (), compute)
     arguments: dict[str, Argument] = {**window.arguments(), "dilations": window.dilations, "group": channels}
-    site.add("Conv", site.bottom, picks, out=site.top, arguments=arguments)
+    return site.add("Conv", image, picks, out=out, arguments=arguments)
 
 
 def _padding(site: Site) -> None:
@@ -268,7 +296,7 @@ def _interpolate(site: Site) -> None:
     sizes = list(site.known(shape[2:]))
     for axis, size in enumerate(sizes):
         if head or tail:
-            image = cut(site, image, 4, axis + 2, -head, size + tail)
+            image = site.cut(image, 4, axis + 2, -head, size + tail)
             sizes[axis] = size + head + tail
     target = site.known(site.top_shape()[2:])
     if min(*sizes, *target) < 1:
@@ -281,23 +309,19 @@ def _interpolate(site: Site) -> None:
         site.add("UpsampleBilinear", image, out=site.top, height_scale=scales[0], width_scale=scales[1])
 
 
-def cut(site: Site, source: str, rank: int, axis: int, start: int, stop: int, out: str = "") -> str:
-    """Take ``[start, stop)`` along one axis; Caffe2 slices no more than one at a time."""
-    starts, ends = [0] * rank, [-1] * rank
-    starts[axis], ends[axis] = start, stop
-    return site.add("Slice", source, out=out, starts=tuple(starts), ends=tuple(ends))
-
-
 def _upsample(site: Site) -> None:
     fields = site.message("upsample_param")
-    if len(site.bottoms) != 1:
-        raise UncoveredError("the mask of a pooling as its second bottom")
+    if len(site.bottoms) == 2:
+        maxima.unpool(site)
+        return
     shape = site.shape()
     if len(shape) != 4:
         raise MalformedModelError(f"the Upsample {site.layer.name!r} takes rank 4, not {len(shape)}")
     scale = fields.integer("scale", fields.integer("stride", 2))
     if not 1 <= scale <= 1000:
         raise MalformedModelError(f"the Upsample {site.layer.name!r} has the scale {scale}")
+    if site.top_shape()[2:] != tuple(count((size, scale)) for size in shape[2:]):
+        raise UncoveredError("a stated size that is not the scaled one")
     site.add("ResizeNearest", site.bottom, out=site.top, height_scale=float(scale), width_scale=float(scale))
 
 

@@ -220,7 +220,8 @@ def _truth(call: Call, value: str) -> Results:
 
 
 def _straight(call: Call) -> tuple[str, str, str]:
-    return _scalar_operands(call, reverse=False)
+    # Files up to 0.7 say so where the number stands in front.
+    return _scalar_operands(call, reverse=call.flag("scalar_on_left"))
 
 
 def _reversed(call: Call) -> tuple[str, str, str]:

@@ -21,6 +21,9 @@ class Extent(NamedTuple):
     divisor: int = 1
 
 
+#: More than any derivative that is taken of a signal.
+MAX_DIFFERENCES: Final = 16
+
 #: What is left when all other sizes are known.
 REST: Final = Extent(())
 
@@ -331,6 +334,61 @@ def _flip(call: Call) -> Results:
     return call.graph.slice(call.input(), [-1] * count, [-(1 << 62)] * count, axes, [-1] * count, **call.last)
 
 
+def _roll(call: Call) -> Results:
+    """``np.roll``: what leaves an axis at its end comes back at its front."""
+    shifts, axes, data = call.integers("shift") or (0,), call.integers("axis"), call.input()
+    if axes is None:
+        size = prod(call.sizes())
+        flat = _rolled(call, call.graph.reshape(data, [-1]), sum(shifts), 0, size)
+        return call.graph.reshape(flat, call.sizes(), **call.last)
+    shifts = shifts * len(axes) if len(shifts) == 1 else shifts
+    sizes = call.sizes()
+    for shift, axis in zip(shifts, axes, strict=True):
+        at = normalise_axis(axis, len(sizes))
+        data = _rolled(call, data, shift, at, sizes[at])
+    return data
+
+
+def _rolled(call: Call, data: str, shift: int, axis: int, size: int) -> str:
+    shift = shift % size if size else 0
+    if shift == 0:
+        return data
+    head, tail = call.graph.split(data, [size - shift, shift], axis)
+    return call.graph.concat([tail, head], axis)
+
+
+def _turn(call: Call) -> Results:
+    """``np.rot90``: quarter turns in the plane of two axes."""
+    turns, rank = call.integer("k", 1) % 4, call.rank()
+    first, second = (normalise_axis(axis, rank) for axis in call.integers("axes") or (0, 1))
+    data = call.input()
+    if turns in (1, 2):
+        data = _mirrored(call, data, second)
+    if turns == 2:
+        data = _mirrored(call, data, first)
+    if turns in (0, 2):
+        return data
+    order = list(range(rank))
+    order[first], order[second] = second, first
+    data = call.graph.transpose(data, order)
+    return _mirrored(call, data, second) if turns == 3 else data
+
+
+def _mirrored(call: Call, data: str, axis: int) -> str:
+    return call.graph.slice(data, [-1], [-(1 << 62)], [axis], [-1])
+
+
+def _difference(call: Call) -> Results:
+    """``np.diff``: each element less the one before, some times over."""
+    times, axis, data = call.integer("n", 1), call.axis("axis", -1), call.input()
+    if not 0 <= times <= MAX_DIFFERENCES:
+        raise UncoveredError(f"only up to {MAX_DIFFERENCES} differences")
+    for _ in range(times):
+        later = call.graph.slice(data, [1], [1 << 62], [axis])
+        data = call.emit("Sub", [later, call.graph.slice(data, [0], [-1], [axis])])
+    return data
+
+
 def _pad(call: Call) -> Results:
     """``pad_width`` has pairs of begin and end; edge and reflection are ONNX's own."""
     widths, mode = call.integers("pad_width") or (), call.word("mode", "constant")
@@ -405,6 +463,9 @@ RULES: Final[dict[str, Rule]] = {
     "tile": _tile,
     "repeat": _repeat,
     **dict.fromkeys(("flip", "reverse"), _flip),
+    "roll": _roll,
+    "rot90": _turn,
+    "diff": _difference,
     "pad": _pad,
     "broadcastto": _broadcast_to,
     **dict.fromkeys(("broadcastaxis", "broadcastaxes"), _broadcast_axis),

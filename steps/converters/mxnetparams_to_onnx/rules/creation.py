@@ -13,7 +13,7 @@ from klever.steps.converters.mxnetparams_to_onnx.call import (
     Rule,
     ShapeNeededError,
 )
-from klever.steps.errors import LimitExceededError
+from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.model.shapes import UNKNOWN
 
 if TYPE_CHECKING:
@@ -121,16 +121,39 @@ def _range_like(call: Call) -> Results:
 
 
 def _space(call: Call) -> Results:
+    """``linspace``, and the powers of its numbers, which ``logspace`` makes."""
     dtype = _dtype(call)
     start, stop, count = call.number("start", 0.0), call.number("stop", 0.0), call.integer("num", 50)
     closed = call.flag("endpoint", default=True)
+    base = call.number("base", 10.0) if call.operator.endswith("logspace") else None
+    if not max(abs(start), abs(stop)) < float("inf"):
+        raise MalformedModelError(f"node {call.name!r} makes numbers from {start} to {stop}")
 
     def numbers() -> "NDArray[Any]":
         import numpy as np
 
-        return np.linspace(start, stop, count, endpoint=closed).astype(dtype)
+        spaced = np.linspace(start, stop, count, endpoint=closed)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (spaced if base is None else base**spaced).astype(dtype)
 
     return call.computed(numbers, dtype, (count,), "output")
+
+
+def _window(name: str) -> Rule:
+    """``blackman``, ``hamming`` and ``hanning``: numpy's windows of M numbers."""
+
+    def rule(call: Call) -> Results:
+        dtype, count = _dtype(call), call.integer("M", 0)
+
+        def numbers() -> "NDArray[Any]":
+            import numpy as np
+
+            window: NDArray[Any] = getattr(np, name)(count).astype(dtype)
+            return window
+
+        return call.computed(numbers, dtype, (max(count, 0),), "output")
+
+    return rule
 
 
 def _eye(call: Call) -> Results:
@@ -155,6 +178,7 @@ RULES: Final[dict[str, Rule]] = {
     "fulllike": _alike("fill_value"),
     "arange": _range,
     "arangelike": _range_like,
-    "linspace": _space,
+    **dict.fromkeys(("linspace", "logspace"), _space),
+    **{name: _window(name) for name in ("blackman", "hamming", "hanning")},
     "eye": _eye,
 }

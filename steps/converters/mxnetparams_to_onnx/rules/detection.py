@@ -210,10 +210,7 @@ def _suppress(call: Call) -> Results:
         foreground = call.emit("Not", [call.emit("Equal", [labels, background])])
         is_valid = call.emit("And", [is_valid, foreground])
     scores = call.emit("Where", [is_valid, scores, call.constant(LOWEST, "float32")])
-    count = graph.gather(graph.shape(scores), [1])
-    if topk > 0:
-        count = call.emit("Min", [count, call.integers_constant([topk])])
-    scores, order = sorted_order(call, scores, count)
+    scores, order = sorted_order(call, scores, _candidates(call, is_valid, topk))
     rows = rows_at(call, data, order)
     corners = graph.slice(rows, [start], [start + 4], [2])
     if call.word("in_format", "corner") == "center":
@@ -229,6 +226,16 @@ def _suppress(call: Call) -> Results:
     if rank != 3:
         result = call.emit("Reshape", [result, graph.shape(call.input())])
     return _narrow(call, result)
+
+
+def _candidates(call: Call, is_valid: str, topk: int) -> str:
+    """Return how many boxes an image has at most to compare, one at least: most of a detector's are no candidates."""
+    graph = call.graph
+    numbers = graph.reduce("ReduceSum", graph.cast(is_valid, "int64"), [1], keepdims=False)
+    most = graph.reduce("ReduceMax", numbers, [0])
+    if topk > 0:
+        most = call.emit("Min", [most, call.integers_constant([topk])])
+    return call.emit("Max", [most, call.integers_constant([1])])
 
 
 def _column(call: Call, rows: str, at: int) -> str:

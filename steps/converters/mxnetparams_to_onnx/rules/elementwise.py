@@ -243,6 +243,41 @@ def _is_finite(call: Call) -> Results:
     return _truth(call, call.emit("Not", [call.emit("Or", [call.emit("IsNaN", [data]), call.emit("IsInf", [data])])]))
 
 
+def _is_endless(sign: float) -> Rule:
+    """``isposinf`` and ``isneginf``."""
+
+    def rule(call: Call) -> Results:
+        data = call.as_type(call.input(), call.dtype(), call.dtype() if call.is_float() else "float32")
+        return _truth(call, call.emit("IsInf", [data], detect_negative=int(sign < 0), detect_positive=int(sign > 0)))
+
+    return rule
+
+
+#: The largest numbers of the types, which take the place of what is infinite.
+_LARGEST: Final = {"float16": 65504.0, "float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
+
+
+def _replace_nan(call: Call) -> Results:
+    """``nan_to_num``."""
+    dtype, data = call.dtype(), call.input()
+    if dtype not in _LARGEST:
+        return data
+    data = call.emit("Where", [call.emit("IsNaN", [data]), call.constant(call.number("nan", 0.0)), data])
+    for sign, key in ((1, "posinf"), (-1, "neginf")):
+        found = call.emit("IsInf", [data], detect_negative=int(sign < 0), detect_positive=int(sign > 0))
+        data = call.emit("Where", [found, call.constant(call.number(key, sign * _LARGEST[dtype])), data])
+    return data
+
+
+def _invert(call: Call) -> Results:
+    """``bitwise_not``: of a whole number with a sign, one less than its negative."""
+    if call.dtype() == "bool":
+        return call.finish("Not", [call.input()])
+    if call.dtype() not in ("int8", "int32", "int64"):
+        raise UncoveredError(f"no bits of {call.dtype()}")
+    return call.finish("Sub", [call.emit("Neg", [call.input()]), call.constant(1)])
+
+
 def _clip(call: Call) -> Results:
     bounds = [call.number(key, default) for key, default in (("a_min", float("-inf")), ("a_max", float("inf")))]
     if call.is_float():
@@ -356,6 +391,12 @@ RULES: Final[dict[str, Rule]] = {
     **{name: _if_float(_real(function)) for name, function in _ROUNDING.items()},
     "floor": _whole("Floor"),
     "ceil": _whole("Ceil"),
+    "roundste": _if_float(_real(_round_away)),
+    "signste": _keeping("Sign"),
+    "isposinf": _is_endless(1),
+    "isneginf": _is_endless(-1),
+    "nantonum": _replace_nan,
+    "bitwisenot": _invert,
     "abs": _keeping("Abs"),
     "absolute": _keeping("Abs"),
     "sign": _keeping("Sign"),

@@ -49,6 +49,45 @@ def _stack(call: Call) -> Results:
     return call.finish("Concat", raised, axis=axis)
 
 
+def _raised(call: Call, index: int, least: int) -> str:
+    """Return an input with at least ``least`` dimensions, where numpy's ``atleast_*`` puts the new ones."""
+    name, rank = call.input(index), call.rank(index)
+    if rank >= least:
+        return name
+    places = {(1, 3): [0, 2], (2, 3): [2]}.get((rank, least), list(range(least - rank)))
+    return call.graph.unsqueeze(name, places)
+
+
+def _raise(least: int) -> Rule:
+    """``atleast_1d`` and the like, of several tensors at once."""
+
+    def rule(call: Call) -> Results:
+        for index in range(len(call)):
+            call.typed(call.dtype(index), index)
+        return [_raised(call, index, least) for index in range(len(call))]
+
+    return rule
+
+
+def _stack_rows(least: int, axis: int) -> Rule:
+    """``vstack``, ``hstack`` and ``dstack``: raise all to a rank and join them."""
+
+    def rule(call: Call) -> Results:
+        # Vectors lie one behind another in hstack.
+        along = 0 if least == 1 and call.rank() <= 1 else axis
+        return call.finish("Concat", [_raised(call, index, least) for index in range(len(call))], axis=along)
+
+    return rule
+
+
+def _stack_columns(call: Call) -> Results:
+    columns = [
+        call.graph.unsqueeze(call.input(index), [1]) if call.rank(index) == 1 else call.input(index)
+        for index in range(len(call))
+    ]
+    return call.finish("Concat", columns, axis=1)
+
+
 def _split(call: Call) -> Results:
     """``SliceChannel``: equal parts, whose axis of size 1 may be dropped."""
     return _equal_parts(call, call.integer("num_outputs", 1), call.integer("axis", 1))
@@ -90,10 +129,22 @@ def _parts(call: Call, count: int, axis: int, inputs: list[str], attributes: dic
 
 def _split_at(call: Call) -> Results:
     """``split_v2``: parts at given positions, or so many equal ones."""
-    axis, sections = call.integer("axis", 0), call.integer("sections", 0)
+    return _split_axis_at(call, call.integer("axis", 0))
+
+
+def _split_columns(call: Call) -> Results:
+    return _split_axis_at(call, 0 if call.rank() == 1 else 1)
+
+
+def _split_depths(call: Call) -> Results:
+    return _split_axis_at(call, 2)
+
+
+def _split_axis_at(call: Call, axis: int) -> Results:
+    sections = call.integer("sections", 0)
     if sections > 0:
         return _equal_parts(call, sections, axis)
-    size = call.dims()[call.axis("axis", 0)]
+    size = call.dims()[normalise_axis(axis, call.rank())]
     if size == UNKNOWN:
         raise ShapeNeededError(0)
     starts = list(call.integers("indices") or (0,))
@@ -205,6 +256,13 @@ RULES: Final[dict[str, Rule]] = {
     "stack": _stack,
     **dict.fromkeys(("slicechannel", "split"), _split),
     **dict.fromkeys(("splitv2", "arraysplit"), _split_at),
+    "hsplit": _split_columns,
+    "dsplit": _split_depths,
+    **{f"atleast{rank}d": _raise(rank) for rank in (1, 2, 3)},
+    "vstack": _stack_rows(2, 0),
+    "hstack": _stack_rows(1, 1),
+    "dstack": _stack_rows(3, 2),
+    "columnstack": _stack_columns,
     "slice": _slice,
     "sliceaxis": _slice_axis,
     "slicelike": _slice_like,

@@ -161,22 +161,9 @@ def _normalise_local(call: Call) -> Results:
     """``LRN`` over channels: the two definitions agree, and differ in nothing but names."""
     size = call.integer("nsize", 0)
     alpha, beta, bias = call.number("alpha", 1e-4), call.number("beta", 0.75), call.number("knorm", 2.0)
-    if size < 1:
-        raise MalformedModelError(f"node {call.name!r} has an nsize of {size}")
-    if size % 2:
-        return call.finish("LRN", [call.input()], size=size, alpha=alpha, beta=beta, bias=bias)
-    # An even window lies one further to the front than ONNX's; a mean over padded channels says so itself.
-    data = call.input()
-    squares = call.emit("Unsqueeze", [call.emit("Mul", [data, data]), call.integers_constant([1])])
-    rank = call.rank() + 1
-    widths = [0, 0, size // 2, *[0] * (rank - 3), 0, 0, size - size // 2 - 1, *[0] * (rank - 3)]
-    flat = call.emit(
-        "Reshape", [call.graph.pad(squares, widths, dtype=call.dtype()), call.integers_constant([0, 0, 0, -1])]
-    )
-    means = call.emit("AveragePool", [flat], kernel_shape=(size, 1), strides=(1, 1))
-    means = call.emit("Reshape", [means, call.emit("Shape", [data])])
-    scale = call.emit("Add", [call.emit("Mul", [means, call.constant(alpha)]), call.constant(bias)])
-    return call.finish("Div", [data, call.emit("Pow", [scale, call.constant(beta)])])
+    if size < 1 or size % 2 == 0:
+        raise MalformedModelError(f"node {call.name!r} has an nsize of {size}, which has to be odd")
+    return call.finish("LRN", [call.input()], size=size, alpha=alpha, beta=beta, bias=bias)
 
 
 RULES: Final[dict[str, Rule]] = {

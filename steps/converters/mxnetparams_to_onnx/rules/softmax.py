@@ -103,6 +103,8 @@ RULES: Final[dict[str, Rule]] = {
     "softmin": _softmin,
     "softmaxoutput": _softmax_output,
     "softmaxactivation": _softmax_activation,
+    # A plugin of text recognition networks: its forward pass is a softmax of (time * batch, classes).
+    "warpctc": _softmax_output,
     "linearregressionoutput": _keep,
     "maeregressionoutput": _keep,
     "svmoutput": _keep,

@@ -323,6 +323,12 @@ def _batch_to_space(call: Call) -> Result:
     return call.give("Slice", whole, *(call.integers_of(places) for places in (starts, ends, [2, 3])))
 
 
+def _assigned(call: Call) -> Result:
+    """Put rows in the places of others."""
+    places = call.unsqueeze(call.int64(1), [1])
+    return call.give("ScatterND", call.input(0), places, call.input(2))
+
+
 def _range(call: Call) -> Result:
     """Count from 0 or a start to an end, in steps of 1 or stated ones."""
     stated = [call.reshape(call.input(index), []) for index in range(max(len(call), 1))]
@@ -360,6 +366,7 @@ RULES: Final[Rules] = {
     "Range": _range,
     "Reshape": _reshape,
     "ResizeLike": _resize_like,
+    "ScatterAssign": _assigned,
     "Shape": _shape,
     "Size": _size,
     "Slice": _slice,

@@ -237,6 +237,20 @@ def _select_rows(call: Call) -> Result:
     return call.give("Where", condition, call.input(1), call.input(2))
 
 
+def _foreign(call: Call) -> Result:
+    """Carry over an operator of PyTorch that Caffe2 calls, as nets converted from ONNX do."""
+    name = call.operator.text("operator")
+    if name != "where" or len(call) != 3:
+        raise RefusedError(f"PyTorch's {name}")
+    return call.give("Where", call.cast(call.input(0), "bool"), call.input(1), call.input(2))
+
+
+def _planes(call: Call) -> Result:
+    """Take a mean from each channel and divide by a deviation; both are those of the first image for all."""
+    mean, deviation = (call.unsqueeze(call.slice(call.input(index), 0, 1, 0), [2, 3]) for index in (1, 2))
+    return call.give("Div", call.add("Sub", call.input(), mean), deviation)
+
+
 RULES: Final[Rules] = {
     **{
         kind: same(kind)
@@ -255,6 +269,7 @@ RULES: Final[Rules] = {
     ),
     **{kind: _several(kind) for kind in ("Max", "Mean", "Min", "Sum")},
     **{kind: _two(kind) for kind in ("Add", "And", "Div", "Mul", "Or", "Sub", "Xor")},
+    "ATen": _foreign,
     "BitwiseAnd": _bitwise("And", "BitwiseAnd"),
     "BitwiseOr": _bitwise("Or", "BitwiseOr"),
     "BitwiseXor": _bitwise("Xor", "BitwiseXor"),
@@ -278,6 +293,7 @@ RULES: Final[Rules] = {
     "Mod": _modulo,
     "NE": _unequal,
     "Negative": same("Neg"),
+    "NormalizePlanarYUV": _planes,
     "Pow": _power,
     "Relu6": _relu6,
     "ReluN": _relu_up_to,

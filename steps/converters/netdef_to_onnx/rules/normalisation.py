@@ -7,6 +7,7 @@ Source: ``spatial_batch_norm_op``, ``instance_norm_op``, ``group_norm_op``, ``la
 from typing import Final
 
 from klever.steps.converters.netdef_to_onnx.call import Call, RefusedError, Result, Rules
+from klever.steps.model.shapes import count
 
 
 def _batch_norm(call: Call) -> Result:
@@ -18,7 +19,7 @@ def _batch_norm(call: Call) -> Result:
             raise RefusedError("in training over several batches")
         call.notes.append("batch normalisation without is_test works with the statistics of each batch, as in Caffe2")
         return _batch_norm_training(call, x, epsilon)
-    parameters = [call.input(index) for index in (1, 2, 3, 4)]
+    parameters = [call.vector(index) for index in (1, 2, 3, 4)]
     rank = call.rank() if call.last else 0
     if relu:
         normal = call.add("BatchNormalization", x, *parameters, epsilon=epsilon)
@@ -34,7 +35,7 @@ def _batch_norm_training(call: Call, x: str, epsilon: float) -> Result:
     apart = call.add("Sub", x, mean)
     variance = call.reduce("ReduceMean", call.add("Mul", apart, apart), axes)
     inverse = call.add("Reciprocal", call.add("Sqrt", call.add("Add", variance, call.scalar(epsilon))))
-    scale, bias = (call.along_channels(call.input(index), rank) for index in (1, 2))
+    scale, bias = (call.along_channels(call.vector(index), rank) for index in (1, 2))
     scaled = call.add("Mul", call.add("Mul", apart, inverse), scale)
     image = call.add("Add", scaled, bias)
     given = call.give_ordered(image, rank)
@@ -64,7 +65,7 @@ def _instance_norm(call: Call) -> Result:
     if rank < 3:
         raise RefusedError(f"for rank {rank}")
     x = call.channels_first()
-    given = call.give_image("InstanceNormalization", x, call.input(1), call.input(2), rank=rank, epsilon=epsilon)
+    given = call.give_image("InstanceNormalization", x, call.vector(1), call.vector(2), rank=rank, epsilon=epsilon)
     if len(call.operator.outputs) == 1:
         return given
     mean, inverse = _statistics(call, x, list(range(2, rank)), epsilon)
@@ -81,7 +82,7 @@ def _group_norm(call: Call) -> Result:
     neutral = [call.constant([value] * groups) for value in (1.0, 0.0)]
     normal = call.add("InstanceNormalization", parts, *neutral, epsilon=epsilon)
     image = call.reshape(normal, call.sizes(x))
-    scale, shift = (call.along_channels(call.input(index), rank) for index in (1, 2))
+    scale, shift = (call.along_channels(call.vector(index), rank) for index in (1, 2))
     given = call.give_image("Add", call.add("Mul", image, scale), shift, rank=rank)
     if len(call.operator.outputs) == 1:
         return given
@@ -123,9 +124,10 @@ def _root_mean_square(call: Call) -> Result:
 
 def _local_response(call: Call) -> Result:
     """Divide by a power of the neighbours' squares across channels; the second output is what is raised to it."""
-    size, rank = call.integer("size"), call.rank()
+    size = call.integer("size")
     if size < 1 or size % 2 == 0:
         raise RefusedError(f"with size {size}")
+    rank = call.rank()
     alpha, beta, bias = call.number("alpha"), call.number("beta"), call.number("bias", 1.0)
     x = call.channels_first()
     given = call.give_image("LRN", x, rank=rank, size=size, alpha=alpha, beta=beta, bias=bias)
@@ -158,15 +160,9 @@ def _softmax(call: Call) -> Result:
     return call.give_reshaped(rows, call.sizes(call.input()))
 
 
-def _softmax_with_loss(call: Call) -> Result:
-    """Give the probabilities; the loss is that of the labels, which only a caller that trains needs."""
-    call.notes.append("the loss of SoftmaxWithLoss is left out, its probabilities are kept")
-    return [_softmax(call), None]  # type: ignore[list-item]
-
-
 def _affine(call: Call) -> Result:
     rank = call.rank()
-    scale, shift = call.input(1), call.input(2)
+    scale, shift = call.vector(1), call.vector(2)
     if not call.last:
         scale, shift = call.along_channels(scale, rank), call.along_channels(shift, rank)
     return call.give("Add", call.add("Mul", call.input(), scale), shift)
@@ -174,8 +170,8 @@ def _affine(call: Call) -> Result:
 
 def _parametric_relu(call: Call) -> Result:
     """Give negative elements a slope: one for all, or one a channel."""
-    slope, shape = call.input(1), call.value(1).shape
-    if shape != (1,) and not call.last:
+    slope, shape = call.vector(1), call.value(1).shape
+    if (shape is None or count(shape) != 1) and not call.last:
         slope = call.along_channels(slope, call.rank())
     return call.give("PRelu", call.input(), slope)
 
@@ -219,7 +215,6 @@ RULES: Final[Rules] = {
     "PRelu": _parametric_relu,
     "RMSNorm": _root_mean_square,
     "Softmax": _softmax,
-    "SoftmaxWithLoss": _softmax_with_loss,
     "SpatialBN": _batch_norm,
     "SpatialBNRelu": _batch_norm,
 }

@@ -60,6 +60,11 @@ def _gru_unit(call: Call) -> Result:
     return [_kept(call, _where_valid(call, 2), call.add("Add", held, fresh), hidden, 0)]
 
 
+def _reversed(call: Call) -> Result:
+    """Turn round the steps that each item of the batch has; those behind them stay."""
+    return call.give("ReverseSequence", call.input(0), call.int64(1), time_axis=0, batch_axis=1)
+
+
 class _Link(NamedTuple):
     """A blob of the step net that is a slice of one outside, ``offset`` steps ahead."""
 
@@ -215,4 +220,9 @@ def _outputs(call: Call, states: Sequence[_State], last: Sequence[str], gathered
     return results
 
 
-RULES: Final[Rules] = {"GRUUnit": _gru_unit, "LSTMUnit": _lstm_unit, "RecurrentNetwork": _network}
+RULES: Final[Rules] = {
+    "GRUUnit": _gru_unit,
+    "LSTMUnit": _lstm_unit,
+    "RecurrentNetwork": _network,
+    "ReversePackedSegs": _reversed,
+}

@@ -18,7 +18,7 @@ _KEEPING: Final = """
     dropout activation softmax logsoftmax softmin softmaxactivation l2normalization lrn
     identityattachklsparsereg reverse flip shuffle
     identitywithattrlikerhs
-    softmaxoutput linearregressionoutput logisticregressionoutput maeregressionoutput svmoutput
+    softmaxoutput linearregressionoutput logisticregressionoutput maeregressionoutput svmoutput warpctc
     randomuniformlike randomnormallike boxnms boxnonmaximumsuppression caststorage indexcopy
     nantonum bitwisenot tril triu imageadjustlighting imagenormalize imageflipleftright imagefliptopbottom
     imagerandombrightness imagerandomcontrast imagerandomsaturation imagerandomhue imagerandomcolorjitter

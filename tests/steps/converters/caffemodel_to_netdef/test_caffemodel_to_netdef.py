@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -273,6 +274,29 @@ def test_upsampling_repeats_pixels(tmp_path: Path) -> None:
     assert_array_equal(Converted(tmp_path, net).run(x=x)["y"], x.repeat(3, 2).repeat(3, 3))
 
 
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 7)])
+def test_segnet_puts_values_back_to_where_the_maxima_were(tmp_path: Path, height: int, width: int) -> None:
+    rows, columns = -(-height // 2), -(-width // 2)
+    net = taking(2, 3, height, width) + taking(2, 3, rows, columns, name="z")
+    net += layer("Pooling", "x", "p mask", "pooling_param { kernel_size: 2 stride: 2 }", name="pool")
+    net += layer("Eltwise", "p z", "s", name="s")
+    net += layer("Upsample", "s mask", "y", f"upsample_param {{ scale: 2 upsample_h: {height} upsample_w: {width} }}")
+    # Many equal values: the first of them is the maximum.
+    x, z = np.maximum(drawn(2, 3, height, width), 0), drawn(2, 3, rows, columns)
+    expected = np.zeros_like(x)
+    for image, channel, row, column in np.ndindex(z.shape):
+        part = x[image, channel, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        down, right = np.unravel_index(part.argmax(), part.shape)
+        expected[image, channel, 2 * row + down, 2 * column + right] = part.max() + z[image, channel, row, column]
+    assert_allclose(Converted(tmp_path, net).run(x=x, z=z)["y"], expected, rtol=1e-6)
+
+
+def test_a_mask_of_overlapping_windows_is_not_undone(tmp_path: Path) -> None:
+    net = taking(1, 2, 5, 5) + layer("Pooling", "x", "p mask", "pooling_param { kernel_size: 3 stride: 2 }", name="p")
+    net += layer("Upsample", "p mask", "y", "upsample_param { upsample_h: 5 upsample_w: 5 }")
+    assert [each.operator for each in surveyed(tmp_path, net).uncovered] == ["Upsample"]
+
+
 def test_stochastic_pooling_weighs_each_element_by_itself(tmp_path: Path) -> None:
     x = np.maximum(drawn(1, 1, 4, 4), 0)
     x[0, 0, :2, :2] = 0
@@ -321,6 +345,21 @@ def test_a_loss_with_declared_labels_gives_probabilities(tmp_path: Path) -> None
     assert_allclose(got["loss"], np.exp(scores) / np.exp(scores).sum(1, keepdims=True), rtol=1e-5)
 
 
+@pytest.mark.parametrize("form", ["V1", "V2"])
+def test_weights_shared_by_name_are_those_of_the_layer_that_stores_them(tmp_path: Path, form: str) -> None:
+    net = taking(1, 4) + taking(1, 4, name="z")
+    for name, bottom in (("one", "x"), ("two", "z")):
+        text = 'inner_product_param { num_output: 2 bias_term: false } param { name: "w" }'
+        if form == "V1":
+            net += f'layers {{ name: "{name}" type: INNER_PRODUCT bottom: "{bottom}" top: "{name}" param: "w" {text[:54]} }}'
+        else:
+            net += layer("InnerProduct", bottom, name, text, name=name)
+    weight, x = drawn(2, 4), drawn(1, 4)
+    got = Converted(tmp_path, net, (v1 if form == "V1" else v2)({"two": [blob(weight)]})).run(x=x, z=2 * x)
+    assert_allclose(got["one"], x @ weight.T, rtol=1e-5)
+    assert_allclose(got["two"], 2 * x @ weight.T, rtol=1e-5)
+
+
 def test_names_of_weights_do_not_collide_with_blobs(tmp_path: Path) -> None:
     net = taking(1, 2, name="the_w") + layer("InnerProduct", "the_w", "y", "inner_product_param { num_output: 2 }")
     result = Converted(tmp_path, net, v2({"the": [blob(drawn(2, 2)), blob(drawn(2))]}))
@@ -359,11 +398,28 @@ def test_an_input_without_a_shape_is_asked_for_where_that_matters(tmp_path: Path
         Converted(tmp_path / "again", net)
 
 
+def test_what_is_known_of_an_input_is_part_of_the_question(tmp_path: Path) -> None:
+    net = """layer { name: "d" type: "Data" top: "data" top: "label" transform_param { crop_size: 28 }
+             data_param { batch_size: 50 } }"""
+    net += layer("InnerProduct", "data", "y", "inner_product_param { num_output: 2 }")
+    weights = v2({"the": [blob(drawn(2, 784)), blob(drawn(2))]})
+    (question,) = surveyed(tmp_path / "asked", net, weights).questions
+    assert question.answer == "--shape data=50,3,28,28"
+    assert not surveyed(tmp_path / "told", net, weights, Options(shapes={"data": (50, 1, 28, 28)})).questions
+
+
+def test_rows_of_an_embedding_bound_the_numbers_of_its_input(tmp_path: Path) -> None:
+    text = "embed_param { input_dim: 7 num_output: 2 bias_term: false }"
+    result = Converted(tmp_path, taking(4) + layer("Embed", "x", "y", text), v2({"the": [blob(drawn(7, 2))]}))
+    assert result.conversion.ranges == {"x": (0, 7)}
+
+
 def test_all_that_is_uncovered_is_listed_at_once_before_anything_is_written(tmp_path: Path) -> None:
     net = taking(1, 4, 8, 8)
     net += layer("Python", "x", "a", 'python_param { module: "m" layer: "Magic" }', name="p1")
     net += layer("Python", "a", "b", 'python_param { module: "m" layer: "Magic" }', name="p2")
-    net += layer("Pooling", "x", "c mask", name="pool", text="pooling_param { kernel_size: 2 stride: 2 }")
+    text = "pooling_param { pool: AVE kernel_size: 2 stride: 2 }"
+    net += layer("Pooling", "x", "c mask", name="pool", text=text)
     net += layer("Warp", "c", "d", name="w") + layer("Flatten", "d", "e", name="after")
     survey = surveyed(tmp_path / "model", net)
     assert [(each.operator, each.nodes) for each in survey.uncovered] == [
@@ -448,6 +504,19 @@ def test_the_nets_name_what_they_need_and_give(tmp_path: Path) -> None:
     assert (result.init.name, result.predict.name) == ("tiny_init", "tiny")
     assert (find_inputs(result.predict, filled), find_outputs(result.predict, filled)) == (("x",), ("y",))
     assert result.predict.external_inputs == ("x", "the_w", "the_b")
+
+
+def test_weights_pass_through_in_pieces(tmp_path: Path) -> None:
+    weight = np.zeros((4096, 4096), np.float32)
+    net = taking(1, 4096) + layer("InnerProduct", "x", "y", "inner_product_param { num_output: 4096 bias_term: false }")
+    model = source(tmp_path / "model", net, v2({"the": [blob(weight)]}))
+    (tmp_path / "netdef").mkdir()
+    tracemalloc.start()
+    CONVERTER.convert(model, Options(), tmp_path / "netdef")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (tmp_path / "netdef" / "init_net.pb").stat().st_size > weight.nbytes
+    assert peak < weight.nbytes / 4
 
 
 def test_unpacked_numbers_are_found_without_reading_them_one_by_one() -> None:
