@@ -8,7 +8,7 @@ What does not belong here: what one pair of formats does, how two models are com
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from klever.steps.conversions import (
 from klever.steps.converters.interface import Options, Progress, SourceModel, no_progress
 from klever.steps.environments import environment, find_interpreter
 from klever.steps.environments.create import create as create_environment
-from klever.steps.errors import UnprovenError, at_stage, storage_error
+from klever.steps.errors import EnvironmentMissingError, UnprovenError, at_stage, storage_error
 from klever.steps.extract import Extraction, extract
 from klever.steps.fetch import fetch
 from klever.steps.files import LocalFiles
@@ -249,19 +249,19 @@ def _watched(report: Progress) -> Watch:
 
 def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
     """See that every environment that the work cannot do without is there; with ``create`` make them, else raise."""
-    wanted = [each for each in job.plan.environments if each]
-    proven = (
-        needed_environments(Subject(job.plan.source, job.plan.model), job.plan.target)
-        if job.demands.level is not Level.NONE
-        else ()
-    )
-    if create or (job.demands.level is Level.COMPARED and not job.demands.unsafe_publish_unverified):
-        wanted += proven
+    required = job.demands.level is Level.COMPARED and not job.demands.unsafe_publish_unverified
+    proven = needed_environments(Subject(job.plan.source, job.plan.model), job.plan.target)
+    wanted = [each.environment for each in job.plan.path if each.environment] + list(proven if required else ())
     for identifier in dict.fromkeys(wanted):
         if create:
             create_environment(environment(identifier), report)
         else:
             find_interpreter(environment(identifier))
+    if create and job.demands.level is not Level.NONE:
+        for identifier in proven:
+            # A comparison that was not required goes without; the certificate says why.
+            with suppress(EnvironmentMissingError):
+                create_environment(environment(identifier), report)
 
 
 def _check(certificate: Certificate, demands: Demands) -> None:

@@ -34,7 +34,7 @@ def asked_shapes(inputs: Sequence[Tensor], options: Options) -> dict[str, tuple[
 
 
 def _check(name: str, own: Sequence[int] | None, asked: Sequence[int]) -> None:
-    """A size that the model leaves open may be fixed; one that it fixes is part of its weights or of its graph."""
+    """Let a size be fixed that the model leaves open; one that it fixes is part of its weights or of its graph."""
     if own is None:
         return
     if len(own) != len(asked) or any(old not in (-1, new) for old, new in zip(own, asked, strict=True)):

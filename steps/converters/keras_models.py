@@ -23,7 +23,6 @@ from klever.steps.frameworks.keras.translation import translate
 from klever.steps.frameworks.keras.vetting import Foreign, find_foreign
 from klever.steps.model.signature import Tensor
 
-
 __all__ = ["ENVIRONMENT", "KerasModel", "check_keras", "export", "export_onnx", "request_of", "survey_keras"]
 
 
@@ -61,9 +60,7 @@ def survey_keras(source: KerasModel, options: Options) -> Survey:
 def _notes(source: KerasModel) -> tuple[str, ...]:
     first = major_version(source.facts.get("keras_version")) == 1
     if first and "backend" not in source.facts and '"dim_ordering": "th"' in json.dumps(source.config):
-        return (
-            "Keras 1 does not save its backend: the kernels are taken as TensorFlow's, Theano's would be mirrored",
-        )
+        return ("Keras 1 does not save its backend: the kernels are taken as TensorFlow's, Theano's would be mirrored",)
     return ()
 
 

@@ -1,4 +1,4 @@
-"""Keras models in archives (``.keras``) become ONNX in one start of TensorFlow: traced by their own Keras, then by tf2onnx.
+"""Keras archives (``.keras``) become ONNX in one start of TensorFlow: traced by their own Keras, then by tf2onnx.
 
 Inputs and outputs have the names of the layers. What does not belong here: Keras and TensorFlow, which the program
 `export_tensorflow_onnx` runs.
@@ -6,7 +6,6 @@ Inputs and outputs have the names of the layers. What does not belong here: Kera
 
 from pathlib import Path
 
-from klever.steps.converters.keras_to_savedmodel import check_weights_of, open_model
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
@@ -18,6 +17,7 @@ from klever.steps.converters.interface import (
     no_progress,
 )
 from klever.steps.converters.keras_models import ENVIRONMENT, check_keras, export_onnx, survey_keras
+from klever.steps.converters.keras_to_savedmodel import check_weights_of, open_model
 
 
 class KerasToONNX(Converter):

@@ -37,12 +37,11 @@ _VANISHING: Final = (
     )
 )
 #: The control flow of TensorFlow 1, which tf2onnx rewrites as a whole.
-_CONTROL_FLOW: Final = frozenset(
-    (
-        "Enter Exit LoopCond Merge NextIteration RefEnter RefExit RefSwitch Switch TensorArrayGatherV3 "
-        "TensorArrayReadV3 TensorArrayScatterV3 TensorArraySizeV3 TensorArrayV3 TensorArrayWriteV3"
-    ).split()
-)
+_CONTROL_FLOW: Final = frozenset({
+    "Enter", "Exit", "LoopCond", "Merge", "NextIteration", "RefEnter", "RefExit", "RefSwitch", "Switch",
+    "TensorArrayGatherV3", "TensorArrayReadV3", "TensorArrayScatterV3", "TensorArraySizeV3", "TensorArrayV3",
+    "TensorArrayWriteV3",
+})  # fmt: skip
 #: They are computed when the graph is optimised wherever their input's shape is known, and have no handler else.
 _FOLDED: Final = frozenset({"BroadcastGradientArgs", "Rank", "ShapeN", "VariableShape"})
 #: Operators whose value is another every time, so constant inputs make no constant of them.
@@ -99,7 +98,7 @@ def _reason(operator: str, opset: int, functions: Mapping[str, Function]) -> str
 
 
 def _unusable(graph: TensorFlowGraph) -> Iterator[Uncovered]:
-    """Inputs and outputs that are no tensors: handles of resources."""
+    """Yield the inputs and outputs that are no tensors: handles of resources."""
     for kind, tensors in (("an input", graph.inputs), ("an output", graph.outputs)):
         names = tuple(tensor.name for tensor in tensors if tensor.dtype is None)
         if names:

@@ -1,6 +1,6 @@
 """Operators of PyTorch that torch's exporter of scripts lacks, from those of ONNX: one function an operator.
 
-Each takes the graph and the operator's arguments in ATen's order. Source: ``aten/src/ATen/native/native_functions.yaml``
+Each takes the graph and the operator's arguments in ATen's order. Source: ``native_functions.yaml`` of ATen
 and https://onnx.ai/onnx/operators/. What does not belong here: what ONNX has no exact counterpart of.
 """
 

@@ -128,7 +128,7 @@ def _place(source: Array, result: Array, rule: _Rule) -> Aligned | None:
                 moved += 1
             else:
                 # What is not among the result's equals may have been cut off, where the list was cut: behind its last.
-                if number != run[-1] or lost >= len(source) * _MOST_LOST:
+                if number != run[-1] or lost + 1 > len(source) * _MOST_LOST:
                     return None
                 values[place] = source[place]
                 lost += 1

@@ -855,6 +855,18 @@ def tiled_rows(d, kind):
     return [op(kind, ["x", "l"], ["y"])], {}, {"x": d.floats(3, 2), "l": lengths(d, 3)}
 
 
+@case("PackSegments", "UnpackSegments")
+def packed(d, kind):
+    parts = lengths(d, d.int(1, 4))
+    if kind == "UnpackSegments":
+        fed = {"l": parts, "x": d.floats(len(parts), int(parts.max()), *d.shape(1))}
+        return [op(kind, ["l", "x"], ["y"])], {}, fed
+    mask = d.int(0, 1)
+    arguments = {"return_presence_mask": mask, **d.some(pad_minf=1, max_length=4)}
+    fed = {"l": parts, "x": d.floats(int(parts.sum()), *d.shape(1))}
+    return [op(kind, ["l", "x"], ["y", "mask"][: 1 + mask], **arguments)], {}, fed
+
+
 # Labels
 
 

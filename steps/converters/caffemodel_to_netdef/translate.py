@@ -158,5 +158,8 @@ def _notes(graph: Graph) -> Iterable[str]:
     for layer in graph.layers:
         if layer.type in ("SoftmaxWithLoss", "SigmoidCrossEntropyLoss"):
             yield f"the layer {layer.name!r} ({layer.type}) gives probabilities instead of a loss"
+        elif layer.type == "LRN" and set(layer.tops) & set(layer.bottoms):
+            # The processor's `CrossChannelForward_cpu` overwrites what it still has to read.
+            yield f"the layer {layer.name!r} (LRN) works in place; the result is that of Caffe on graphics cards"
         elif layer.type in ("LSTM", "RNN"):
             yield f"the states of the layer {layer.name!r} begin at zero in every run; Caffe keeps them between runs"

@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.formats.mxnetparams import attributes as text
 from klever.steps.formats.mxnetparams.graph import Graph
+from klever.steps.formats.mxnetparams.params import DTYPES
 from klever.steps.model.shapes import UNKNOWN, Shape, normalise_axis
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ SINGLE_ONLY: Final = frozenset({
     *("Elu", "Erf", "Gelu", "HardSigmoid", "Mish", "Selu", "Softplus", "Softsign", "GridSample", "Resize"),
     *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Sinh", "Tan"),
 })  # fmt: skip
+
+_ELEMENT_TYPES: Final = frozenset(name for name, _ in DTYPES.values())
 
 Results = str | Sequence[str]
 
@@ -257,6 +260,15 @@ class Call:
         """Return a text; the default where it is absent or ``None``."""
         found = self.attributes.get(key, "None").strip()
         return default if found == "None" else found
+
+    def element_type(self, default: str) -> str:
+        """Return the numpy type that the attribute ``dtype`` names; bfloat16 is computed in float32."""
+        found = self.word("dtype", default)
+        if found == "-1":
+            return default
+        if found not in _ELEMENT_TYPES:
+            raise MalformedModelError(f"node {self.name!r} has the element type {found[:40]!r}, which does not exist")
+        return "float32" if found == "bfloat16" else found
 
     # Constants
 

@@ -33,7 +33,6 @@ def stored_result(call: Call) -> "Weight | None":
         return first.reshape(shape)
     if operator in _JOINING and all(len(each.shape) == 1 and each.dtype == first.dtype for each in weights):
         return first.join(others)
-    dtype = call.word("dtype")
-    if operator in _CASTING and dtype in FLOATS and first.dtype in FLOATS:
+    if operator in _CASTING and first.dtype in FLOATS and (dtype := call.element_type(first.dtype)) in FLOATS:
         return first.map(lambda array: array.astype(dtype), dtype=dtype)
     return None

@@ -166,6 +166,13 @@ class Call:
         """Return the element type of an input, ``default`` where it is not known."""
         return self.value(index).dtype or default
 
+    def limit(self, index: int, low: int, high: int) -> None:
+        """Take note that an input makes sense from ``low`` up to ``high``, which is not of them; -1 is not known."""
+        if high > low:
+            ranges = self.translation.findings.ranges
+            known = ranges.get(self.input(index), (low, high))
+            ranges[self.input(index)] = (max(known[0], low), min(known[1], high))
+
     # Nodes.
 
     def add(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:

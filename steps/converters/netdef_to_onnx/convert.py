@@ -31,4 +31,5 @@ def write(model: SourceModel, options: Options, directory: Path, progress: Progr
             half=options.dtype == "float16",
             progress=lambda part: progress(0.1 + 0.9 * part, "writing"),
         )
-    return Conversion(tuple(findings.notes))
+    ranges = {name: found for name, found in findings.ranges.items() if name in nets.inputs}
+    return Conversion(tuple(findings.notes), ranges)

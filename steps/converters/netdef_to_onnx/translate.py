@@ -35,6 +35,8 @@ class Findings:
         #: What needs a shape, in words, to the blob whose shape it is.
         self._needed: dict[str, str] = {}
         self.notes: dict[str, None] = {}
+        #: Value of the graph to the half-open range of elements that make sense for it.
+        self.ranges: dict[str, tuple[int, int]] = {}
 
     def refuse(self, operator: Operator, reason: str) -> None:
         """Take note of an operator that cannot be carried over."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from klever.steps.converters.asked import asked_shapes
 from klever.steps.converters.interface import Conversion, Options, Progress, SourceModel
 from klever.steps.environments import run
 from klever.steps.model.signature import Tensor
@@ -17,7 +18,8 @@ def export(
     """Write ``model.onnx`` into ``directory``; raises what `environments.run` raises."""
     # Where the file does not tell the number of features, a person did.
     given = model.signature.inputs or (Tensor(name="input", dtype="float64"),)
-    inputs = [_plain(tensor, options) for tensor in given]
+    asked = asked_shapes(given, options)
+    inputs = [_plain(tensor.model_copy(update={"shape": asked.get(tensor.name, tensor.shape)})) for tensor in given]
     rows = inputs[0]["shape"][0] if inputs and inputs[0]["shape"] else -1
     reply = run(
         judgement.environment,
@@ -28,7 +30,7 @@ def export(
             "opset": options.opset,
             "names": dict(judgement.names.allowed),
             "inputs": inputs,
-            "outputs": [_plain(tensor, Options()) for tensor in model.signature.outputs or ()],
+            "outputs": [_plain(tensor) for tensor in model.signature.outputs or ()],
             "rows": rows,
         },
         progress,
@@ -37,8 +39,6 @@ def export(
     return Conversion(tuple(map(str, reply.get("notes", ()))), ranges)
 
 
-def _plain(tensor: Tensor, options: Options) -> dict[str, Any]:
-    shape = options.shapes.get(tensor.name, tensor.shape)
-    if shape and options.batch is not None and tensor.name not in options.shapes:
-        shape = (options.batch, *shape[1:])
-    return {"name": tensor.name, "dtype": tensor.dtype, "shape": None if shape is None else list(shape)}
+def _plain(tensor: Tensor) -> dict[str, Any]:
+    shape = None if tensor.shape is None else list(tensor.shape)
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": shape}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from klever.steps.converters.interface import Options
+from klever.steps.errors import ConversionError
 from klever.steps.model.signature import Signature, Tensor
 
 
@@ -42,8 +43,14 @@ class Argument:
 def arguments(signature: Signature, options: Options) -> tuple[Argument, ...]:
     """Return the arguments in their order, with the shapes that ``options`` ask for.
 
-    One that may be left out is, unless it is a tensor whose shape somebody told.
+    One that may be left out is, unless it is a tensor whose shape somebody told. The sizes that an archive holds are
+    those of an example, so that others may be asked for. Raises `ConversionError` for a name that no argument has.
     """
+    names = [tensor.name for tensor in signature.inputs or ()]
+    if unknown := sorted(options.shapes.keys() - set(names)):
+        raise ConversionError(
+            f"the model has no input {unknown[0]!r}", next_step=f"its inputs are {', '.join(names) or 'none'}"
+        )
     return tuple(_argument(tensor, options) for tensor in signature.inputs or ())
 
 

@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from klever.steps.errors import MalformedModelError
+from klever.steps.errors import LimitExceededError, MalformedModelError
+
+#: More than the largest published boosters have, of hashed words and of labels; arrays are made of these sizes.
+MAX_FEATURES: Final = 1 << 27
+MAX_GROUPS: Final = 1 << 20
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -69,7 +74,9 @@ class Booster:
     attributes: dict[str, str] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise `MalformedModelError` for counts that contradict each other."""
+        """Raise `MalformedModelError` for counts that contradict each other, `LimitExceededError` for absurd ones."""
+        if self.features > MAX_FEATURES or self.groups > MAX_GROUPS:
+            raise LimitExceededError(f"the XGBoost model claims {self.features} features and {self.groups} outputs")
         if len(self.tree_groups) != len(self.trees):
             raise MalformedModelError("the XGBoost model does not say which output each of its trees adds to")
         if any(not 0 <= group < self.groups for group in self.tree_groups):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from klever.steps.converters.asked import asked_shapes
 from klever.steps.converters.interface import Conversion, Options, Progress, SourceModel
 from klever.steps.converters.xgboost_to_onnx.binary import read_binary
 from klever.steps.converters.xgboost_to_onnx.booster import Booster, Floats
@@ -27,8 +28,7 @@ def convert_booster(model: SourceModel, options: Options, directory: Path, progr
     inputs, outputs = model.signature.inputs or (), model.signature.outputs or ()
     if len(inputs) != 1 or len(outputs) != 1:
         raise MalformedModelError("the XGBoost model has not one input and one output")
-    shape = options.shapes.get(inputs[0].name)
-    rows = shape[0] if shape else options.batch if options.batch is not None else -1
+    rows = asked_shapes(inputs, options).get(inputs[0].name, (-1,))[0]
     graph = GraphBuilder("xgboost", options.opset)
     x = graph.input(inputs[0].name, "float32", (rows, booster.features))
     margins = _trees(graph, booster, x) if booster.linear is None else _linear(graph, booster, booster.linear, x)

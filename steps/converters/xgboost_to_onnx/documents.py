@@ -17,8 +17,8 @@ from klever.steps.formats.xgboost.text import JSONWalker
 from klever.steps.formats.xgboost.ubjson import UBJSONWalker
 from klever.steps.formats.xgboost.window import Window
 
-#: One array of one tree: some two million nodes in JSON.
-_MAX_ARRAY_BYTES: Final = 64 << 20
+#: One array of one tree: a million nodes and more in JSON.
+_MAX_ARRAY_BYTES: Final = 16 << 20
 #: A thousandth of what a thousand trees take; keys count a hundred each in JSON.
 _MAX_MARKS: Final = 1 << 32
 _MAX_TREES: Final = 1_000_000

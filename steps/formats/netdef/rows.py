@@ -89,6 +89,13 @@ def _offsets(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
     return [Value((UNKNOWN if size == UNKNOWN else size + more,), "int32")]
 
 
+def _packed(operator: Operator, inputs: Sequence[Value]) -> list[Value]:
+    """Give segments below one another, and which of their places are filled."""
+    lengths, data = inputs[0].shape, inputs[1] if len(inputs) > 1 else Value()
+    outer = (lengths[0] if lengths else UNKNOWN, max(operator.integer("max_length", -1), UNKNOWN))
+    return [Value((*outer, *data.shape[1:]) if data.shape else None, data.dtype), Value(outer, "bool")]
+
+
 def _rules(rule: Rule, *kinds: str) -> dict[str, Rule]:
     return dict.fromkeys(kinds, rule)
 
@@ -124,10 +131,12 @@ RULES: Final[Mapping[str, Rule]] = {
     "MergeDim": _shaped(lambda shape: (count(shape[:2]), *shape[2:])),
     "Moments": _moments,
     "NumpyTile": _shaped(lambda shape: (UNKNOWN,) * len(shape)),
+    "PackSegments": _packed,
     "PrependDim": _prepended,
     "Range": lambda _, inputs: [Value((UNKNOWN,), inputs[0].dtype)],
     "RowwiseMax": _shaped(lambda shape: shape[:2]),
     "Size": lambda *_: [Value((), "int64")],
     "SoftmaxWithLoss": lambda _, inputs: [inputs[0], Value((), inputs[0].dtype)],
     "SpaceToBatch": _pooled_pieces,
+    "UnpackSegments": _shaped(lambda shape: (UNKNOWN, *shape[2:]), place=1),
 }

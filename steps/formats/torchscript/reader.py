@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from klever.steps.encodings import magic
 from klever.steps.encodings.pickle import Global, Object, Pickle, Value, read_pickle
 from klever.steps.encodings.stream import Stream
-from klever.steps.errors import MalformedModelError, UnsafeModelError
+from klever.steps.errors import LimitExceededError, MalformedModelError, UnsafeModelError
 from klever.steps.files import BytesSource
 from klever.steps.formats.interface import Reading
 from klever.steps.formats.torchscript.code import Argument, Code, Method, Type, unmangled
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 #: The pickle of a large module tree has a few MB, a code file less.
 MAX_PICKLE_BYTES: Final = 64 << 20
 MAX_CODE_BYTES: Final = 4 << 20
+#: All code files together.
+MAX_ALL_CODE_BYTES: Final = 64 << 20
 #: Results that one method may flatten to.
 MAX_RESULTS: Final = 1000
 
@@ -64,9 +66,14 @@ def read_code(source: "Source") -> Iterator[tuple[str, str]]:
     if f"{prefix}data.pkl" in archive.names:
         _refuse_dangerous(_read_pickle(archive, f"{prefix}data.pkl"))
     folder = f"{prefix}code/"
+    left = MAX_ALL_CODE_BYTES
     for path in archive.names:
         if path.startswith(folder) and path.endswith(".py"):
-            text = archive.read(path, MAX_CODE_BYTES).decode("utf-8", "backslashreplace")
+            data = archive.read(path, MAX_CODE_BYTES)
+            left -= len(data)
+            if left < 0:
+                raise LimitExceededError(f"the code of the archive takes more than {MAX_ALL_CODE_BYTES >> 20} MiB")
+            text = data.decode("utf-8", "backslashreplace")
             yield path[len(folder) : -len(".py")].replace("/", "."), text
 
 

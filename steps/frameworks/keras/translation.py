@@ -26,19 +26,17 @@ _ON_CARDS: Final[Mapping[str, tuple[str, Config]]] = {
 _DEFAULTS: Final[Mapping[str, Config]] = {"GRU": {"reset_after": False}}
 _RENAMED: Final = {"inner_activation": "recurrent_activation", "input_dtype": "dtype", "sigma": "stddev", "p": "rate"}
 #: What of Keras 1 has no meaning without training, or another one.
-_DROPPED: Final = frozenset(
-    (
-        "activity_regularizer arguments consume_less dim_ordering dropout dropout_U dropout_W forget_bias_init init "
-        "inner_init input_dim input_length kernel_dim1 kernel_dim2 kernel_dim3 mode nb_col nb_row output_dim"
-    ).split()
-)
+_DROPPED: Final = frozenset({
+    "activity_regularizer", "arguments", "consume_less", "dim_ordering", "dropout", "dropout_U", "dropout_W",
+    "forget_bias_init", "init", "inner_init", "input_dim", "input_length", "kernel_dim1", "kernel_dim2",
+    "kernel_dim3", "mode", "nb_col", "nb_row", "output_dim",
+})  # fmt: skip
 _ENDINGS: Final = ("_regularizer", "_constraint")
 #: Fields that `modernise` adds beside those that they are read from.
-_OLD_NAMES: Final = frozenset(
-    (
-        "nb_filter filter_length subsample subsample_length border_mode atrous_rate pool_length stride length bias"
-    ).split()
-)
+_OLD_NAMES: Final = frozenset({
+    "nb_filter", "filter_length", "subsample", "subsample_length", "border_mode", "atrous_rate", "pool_length",
+    "stride", "length", "bias",
+})  # fmt: skip
 #: Merges of Keras 1 by their mode.
 _MERGES: Final = {
     "sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "concat": "Concatenate", "dot": "Dot"

@@ -81,14 +81,13 @@ _OBJECTS: Final = ("_initializer", "_regularizer", "_constraint")
 _COMPUTING: Final = frozenset(
     {"math", "nn", "linalg", "image", "signal", "strings", "bitwise", "sparse", "ragged", "random", "__operators__"}
 )
-_FUNCTIONS: Final = frozenset(
-    (
-        "batch_to_space bitcast boolean_mask broadcast_to clip_by_norm complex constant convert_to_tensor eye fill "
-        "gather_nd identity linspace meshgrid ones range rank reverse_sequence saturate_cast scatter_nd searchsorted "
-        "sequence_mask size slice space_to_batch strided_slice tensor_scatter_nd_add tensor_scatter_nd_update tensordot "
-        "unique zeros"
-    ).split()
-)
+_FUNCTIONS: Final = frozenset({
+    "batch_to_space", "bitcast", "boolean_mask", "broadcast_to", "clip_by_norm", "complex", "constant",
+    "convert_to_tensor", "eye", "fill", "gather_nd", "identity", "linspace", "meshgrid", "ones", "range", "rank",
+    "reverse_sequence", "saturate_cast", "scatter_nd", "searchsorted", "sequence_mask", "size", "slice",
+    "space_to_batch", "strided_slice", "tensor_scatter_nd_add", "tensor_scatter_nd_update", "tensordot", "unique",
+    "zeros",
+})  # fmt: skip
 _RAGGED: Final = frozenset({"RaggedTensor", "SparseTensor", "sparse.SparseTensor"})
 #: Fields that name a file where they are text.
 _FILES: Final = frozenset({"vocabulary", "idf_weights", "filepath"})
@@ -143,7 +142,7 @@ class _Vetting:
             yield from self._recorded(value, name, layer)
 
     def _function(self, value: Mapping[str, Any], module: object, layer: str) -> Iterator[Foreign]:
-        """A function by its name; a loader finds any function of a module, so the module alone says nothing."""
+        """Judge a function by its name; a loader finds any function of a module, so the module alone says nothing."""
         name = value.get("config")
         name = name if isinstance(name, str) else str(value.get("registered_name"))
         if not _is_own(module) or name not in self._names.activations | self._names.objects | self._names.training:

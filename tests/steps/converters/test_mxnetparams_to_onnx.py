@@ -19,6 +19,7 @@ from mxnet_records import (
     source_model,
     tolerance,
 )
+from onnx.reference import ReferenceEvaluator
 
 from klever.steps.converters.interface import Options, SourceModel
 from klever.steps.converters.mxnetparams_to_onnx import CONVERTER
@@ -48,6 +49,20 @@ def test_an_operator_computes_what_mxnet_does(operator: str, tmp_path: Path) -> 
         )
 
 
+def test_the_reference_evaluator_of_onnx_agrees(tmp_path: Path) -> None:
+    # Its LRN of size 1 sums nothing.
+    records = [each for each in RECORDS if each["seed"] == 0 and each["operator"] != "lrn"]
+    for at, record in enumerate(records):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        evaluator = ReferenceEvaluator(onnx.load(converted(record, folder)))
+        inputs = drawn(record["inputs"], record["seed"])
+        with np.errstate(all="ignore"):
+            values = evaluator.run(None, {name: inputs[name] for name in evaluator.input_names})
+        got = dict(zip(evaluator.output_names, values, strict=True))
+        assert differences(got, outputs(record), *tolerance(record)) == [], record["symbol"]["nodes"]
+
+
 #: Operators that ask for sizes in some of their uses, for no ONNX says the same for every size.
 ASKING = {
     "diag",
@@ -62,7 +77,7 @@ ASKING = {
 
 
 def test_sizes_that_are_open_change_nothing_or_are_asked_for(tmp_path: Path) -> None:
-    for at, record in enumerate(RECORDS):
+    for at, record in enumerate(each for each in RECORDS if each["seed"] < 2):
         folder = tmp_path / str(at)
         folder.mkdir()
         try:
@@ -74,7 +89,7 @@ def test_sizes_that_are_open_change_nothing_or_are_asked_for(tmp_path: Path) -> 
         assert differences(got, outputs(record), *tolerance(record)) == [], record["symbol"]["nodes"]
 
 
-@pytest.mark.parametrize("opset", [13, 15, 18, 19, 20, 21])
+@pytest.mark.parametrize("opset", [13, 18, 21])
 def test_every_operator_set_computes_the_same(opset: int, tmp_path: Path) -> None:
     firsts = {record["operator"]: record for record in reversed(RECORDS)}
     for at, record in enumerate(firsts.values()):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from netdef_records import (
     converted,
@@ -413,6 +413,7 @@ _SHAPES = st.one_of(st.none(), st.lists(st.sampled_from([-1, 0, 1, 2, 3, 5]), ma
 _DTYPES = st.sampled_from([None, "float32", "int32", "int64", "bool", "uint8", "object"])
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(sorted({*RULES, *FILLERS})),
     st.lists(st.tuples(_SHAPES, _DTYPES).map(lambda pair: Value(*pair)), max_size=5),
@@ -431,3 +432,11 @@ def test_hostile_operators_end_in_an_answer(
         return
     assert all(question.answer for question in findings.questions(nets))
     assert all(each.nodes for each in findings.uncovered())
+
+
+def test_a_conversion_says_which_rows_a_lookup_has(tmp_path: Path) -> None:
+    init = net(filled("table", np.ones((20, 4), "float32")))
+    predict = net(operator("Gather", ["table", "ids"], ["y"]), inputs=["ids"])
+    model = source_model(tmp_path, init, predict, {"ids": (2, 5)}, {"ids": "int64"})
+    (tmp_path / "result").mkdir()
+    assert CONVERTER.convert(model, Options(), tmp_path / "result").ranges == {"ids": (0, 20)}

@@ -13,7 +13,13 @@ from klever.steps.converters.interface import Options, SourceModel
 from klever.steps.converters.torchscript_to_onnx import CONVERTER
 from klever.steps.converters.torchscript_to_onnx.arguments import arguments
 from klever.steps.converters.torchscript_to_onnx.operators import survey_code
-from klever.steps.errors import ModelError, UnansweredError, UnsafeModelError, UnsupportedOperatorsError
+from klever.steps.errors import (
+    ConversionError,
+    ModelError,
+    UnansweredError,
+    UnsafeModelError,
+    UnsupportedOperatorsError,
+)
 from klever.steps.extract import extract
 from klever.steps.files import LocalFiles, MemoryFiles, ModelFiles
 from klever.steps.formats.interface import Claim, Evidence
@@ -140,6 +146,12 @@ def test_options_give_the_batch_and_shapes_of_inputs() -> None:
     ))  # fmt: skip
     given = arguments(signature, Options(batch=-1, shapes={"b": (2, 5)}))
     assert [(one.shape, one.is_given) for one in given] == [((-1, 3), True), ((2, 5), True), (None, False)]
+
+
+def test_a_shape_for_an_input_that_is_not_there_is_an_error() -> None:
+    signature = Signature(inputs=(Tensor(name="a", dtype="float32", shape=(1, 3)),))
+    with pytest.raises(ConversionError, match="no input 'z'"):
+        arguments(signature, Options(shapes={"z": (1,)}))
 
 
 def test_a_survey_imports_no_arrays_and_no_framework(models: Path) -> None:

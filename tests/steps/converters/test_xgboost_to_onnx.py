@@ -183,3 +183,10 @@ def test_the_limit_of_nodes_holds(small: Any, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("klever.steps.converters.xgboost_to_onnx.ensemble.MAX_NODES", 2)
     with pytest.raises(LimitExceededError):
         CONVERTER.convert(written(small, tmp_path / "m.json"), Options(), tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("num_feature", "999999999"), ("num_class", "999999999")])
+def test_absurd_counts_are_refused_before_arrays_are_made(small: Any, key: str, value: str, tmp_path: Path) -> None:
+    small["learner"]["learner_model_param"][key] = value
+    with pytest.raises(LimitExceededError):
+        CONVERTER.convert(written(small, tmp_path / "m.json"), Options(), tmp_path)

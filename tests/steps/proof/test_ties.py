@@ -55,8 +55,8 @@ def test_a_wrong_box_among_equals_is_found() -> None:
 
 
 def test_where_the_list_was_cut_others_of_the_same_score_may_be_kept() -> None:
-    scores = np.concatenate([np.linspace(0.9, 0.6, 18), [0.5, 0.5, 0.5, 0.5]])
-    boxes = np.arange(88.0).reshape(22, 4)
+    scores = np.concatenate([np.linspace(0.9, 0.6, 18), np.full(6, 0.5)])
+    boxes = np.arange(96.0).reshape(24, 4)
 
     def kept(*last: int) -> dict[str, Array]:
         rows = [*range(18), *last]
@@ -65,7 +65,7 @@ def test_where_the_list_was_cut_others_of_the_same_score_may_be_kept() -> None:
     (_, error) = compare(kept(18, 19, 20), kept(18, 21, 19), USUAL, ranked=True)
     assert error.within_tolerance
     assert error.difference == "1 rows stand among equals elsewhere, and 1 others were kept"
-    assert not agrees(kept(18, 19), kept(20, 21)), "with every tenth row unknown nothing is shown"
+    assert not agrees(kept(18, 19, 20), kept(21, 22, 23)), "with every tenth row unknown nothing is shown"
     behind = {"scores": np.append(scores[:20], 0.1), "boxes": np.append(boxes[:20], boxes[:1], axis=0)}
     other = {"scores": behind["scores"], "boxes": np.append(boxes[[*range(19), 21]], boxes[:1], axis=0)}
     assert not agrees(behind, other), "the list was not cut there"

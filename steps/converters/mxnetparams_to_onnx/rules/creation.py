@@ -4,6 +4,7 @@ Source: ``init_op*`` in MXNet's ``src/operator/tensor``, ``np_init_op*`` in ``sr
 here: random numbers.
 """
 
+from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import (
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
 
 def _dtype(call: Call, default: str = "float32") -> str:
-    dtype = call.word("dtype", default)
-    dtype = default if dtype == "-1" else "float32" if dtype == "bfloat16" else dtype
+    dtype = call.element_type(default)
     call.typed(dtype)
     return dtype
 
@@ -43,6 +43,8 @@ def _filled(key: str | None, value: float = 0.0) -> Rule:
             )
         if sizes is None or UNKNOWN in sizes:
             raise ShapeNeededError(0)
+        if prod(sizes) > MAX_COMPUTED_ELEMENTS:
+            raise LimitExceededError(f"node {call.name!r} asks for {prod(sizes)} elements")
         return _spread(call, call.number(key, value) if key else value, dtype, call.integers_constant(sizes))
 
     return rule

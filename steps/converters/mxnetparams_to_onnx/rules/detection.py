@@ -37,6 +37,8 @@ def _place_anchors(call: Call) -> Results:
     sizes, ratios = call.numbers("sizes") or (1.0,), call.numbers("ratios") or (1.0,)
     steps, offsets = call.numbers("steps") or (-1.0, -1.0), call.numbers("offsets") or (0.5, 0.5)
     boxes = len(sizes) + len(ratios) - 1
+    if len(steps) != 2 or len(offsets) != 2 or not all(0 < number < float("inf") for number in (*sizes, *ratios)):
+        raise MalformedModelError(f"node {call.name!r} places anchors of the sizes {sizes} and ratios {ratios}")
     if height * width * boxes * 4 > MAX_COMPUTED_ELEMENTS:
         raise LimitExceededError(f"node {call.name!r} places {height * width * boxes} anchors")
     clip = call.flag("clip")

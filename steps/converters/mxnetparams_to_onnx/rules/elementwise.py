@@ -323,7 +323,7 @@ def _drop(call: Call) -> Results:
 
 
 def _cast(call: Call) -> Results:
-    dtype = call.word("dtype", call.dtype())
+    dtype = call.element_type(call.dtype())
     wanted = "float32" if dtype == "bfloat16" else dtype
     call.typed(wanted)
     if wanted == call.dtype():

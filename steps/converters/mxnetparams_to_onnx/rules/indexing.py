@@ -6,16 +6,18 @@ slides or joins whole arrays.
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import (
+    MAX_COMPUTED_ELEMENTS,
     Call,
     Results,
     Rule,
     ShapeNeededError,
     UncoveredError,
 )
-from klever.steps.errors import MalformedModelError
+from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.model.shapes import UNKNOWN, normalise_axis
 
 if TYPE_CHECKING:
@@ -104,8 +106,14 @@ def _scatter(call: Call) -> Results:
     shape = call.integers("shape") or ()
     if min(shape, default=0) < 1:
         raise MalformedModelError(f"node {call.name!r} scatters into the shape {shape}")
+    _limit(call, prod(shape))
     zeros = call.emit("Expand", [call.constant(0), call.integers_constant(shape)])
     return call.finish("ScatterND", [zeros, _coordinates(call, 1), call.input()])
+
+
+def _limit(call: Call, count: int) -> None:
+    if count > MAX_COMPUTED_ELEMENTS:
+        raise LimitExceededError(f"node {call.name!r} asks for {count} elements")
 
 
 def _scatter_into(call: Call) -> Results:
@@ -115,7 +123,7 @@ def _scatter_into(call: Call) -> Results:
 
 def _one_hot(call: Call) -> Results:
     """``one_hot``: positions outside have no mark, so it is a comparison; ONNX's OneHot counts from behind."""
-    dtype = call.word("dtype", "float32")
+    dtype = call.element_type("float32")
     depth = call.integer("depth", 0)
     if depth < 1:
         raise MalformedModelError(f"node {call.name!r} has a depth of {depth}")
@@ -154,7 +162,7 @@ def _rank_first(call: Call) -> Results:
     """``topk``; of equal elements the first comes first, in ONNX as in MXNet."""
     k, kind = call.integer("k", 1), call.word("ret_typ", "indices")
     values, found, data, axis = _ordered(call, k if k > 0 else None, ascending=call.flag("is_ascend"))
-    dtype = call.word("dtype", "float32")
+    dtype = call.element_type("float32")
     if kind == "indices":
         call.typed(dtype)
         return call.graph.cast(found, dtype, **call.last)
@@ -184,7 +192,7 @@ def _sort(call: Call) -> Results:
 def _sort_positions(call: Call) -> Results:
     _, found, _, _ = _ordered(call, None, ascending=call.flag("is_ascend", default=True))
     # numpy's name has int64 where the attribute is absent, as the attribute is always written there.
-    dtype = call.word("dtype", "float32")
+    dtype = call.element_type("float32")
     call.typed(dtype)
     return call.graph.cast(found, dtype, **call.last)
 
@@ -364,6 +372,7 @@ def _matrix(call: Call, k: int) -> str:
     """Return a square matrix of zeros with the first input on its k-th diagonal."""
     (number,) = call.sizes()
     size = number + abs(k)
+    _limit(call, size * size)
     begin = k if k > 0 else -k * size
     zeros = call.emit("Expand", [call.constant(0), call.integers_constant([size * size])])
     places = call.computed(lambda: _counted(number) * (size + 1) + begin, "int64", (number,), "places")

@@ -122,7 +122,7 @@ def _fits(window: _Window, ends: tuple[int, ...]) -> bool:
 
 
 def _pool_maxima(step: _Step, data: str, window: _Window) -> str:
-    if _is_first_version(step.call) and any(window.pads) and not window.ceil:
+    if _is_first_version(step.call) and any(window.pads):
         # The first version compares with its padding, which is zero.
         data = _apart(step.call, _padded(step.call, data, window.pads, window.pads))
         if _fits(window, window.overhang):
@@ -176,7 +176,9 @@ def _pool_means(step: _Step, data: str, window: _Window) -> str:
             call.emit("AveragePool", [_apart(call, _padded(call, each, window.pads, window.pads))], **_bare(window))
             for each in (data, ones)
         ]
-        return step.finish("Div", means)
+        # Where a window holds nothing but padding, its mean is zero and not undefined.
+        share = call.emit("Max", [means[1], call.constant(0.5 / prod(window.kernel))])
+        return step.finish("Div", [means[0], share])
     if not _fits(window, window.ends):
         total = _total(call, data, window)
         return step.finish("Div", [total, _counts(call, window, including=including)])
@@ -210,6 +212,8 @@ def _total(call: Call, data: str, window: _Window) -> str:
 def _counts(call: Call, window: _Window, *, including: bool) -> str:
     """Return what MXNet divides by, place by place: nonsense where a window lies outside, but never zero."""
     sizes = window.sizes
+    if UNKNOWN in sizes:
+        raise ShapeNeededError(0)
     shape = tuple(
         (size + pad + end - kernel) // stride + 1
         for size, pad, end, kernel, stride in zip(
@@ -233,15 +237,11 @@ def _counts(call: Call, window: _Window, *, including: bool) -> str:
     return call.computed(counted, call.dtype(), shape, "counts")
 
 
-def _pool_sums(step: _Step, data: str, window: _Window) -> str:
-    return _total(step.call, data, window)
-
-
 def _pool_norms(step: _Step, data: str, window: _Window) -> str:
     """``lp``: the root of a sum of powers, the powers without the absolute value."""
     power = step.call.integer("p_value", 2)
     if power == 1:
-        return _pool_sums(step, data, window)
+        return _total(step.call, data, window)
     powers = step.call.emit("Mul", [data, data])
     if power == 3:
         powers = step.call.emit("Mul", [powers, data])
@@ -257,7 +257,12 @@ def _root(step: _Step, total: str, power: int) -> str:
     return step.finish("Mul", [step.call.emit("Sign", [total]), third])
 
 
-_POOLS: Final = {"max": _pool_maxima, "avg": _pool_means, "sum": _pool_sums, "lp": _pool_norms}
+_POOLS: Final = {
+    "max": _pool_maxima,
+    "avg": _pool_means,
+    "sum": lambda step, data, window: _total(step.call, data, window),
+    "lp": _pool_norms,
+}
 
 
 def _pool_everything(step: _Step, data: str, dimensions: int) -> str:

@@ -59,7 +59,7 @@ def _plain(op: str) -> Rule:
 
 def _result_type(call: Call) -> str:
     """Return the type that is reduced in: as ``dtype`` says; numpy's means of whole numbers are float32."""
-    dtype = call.word("dtype", call.dtype())
+    dtype = call.element_type(call.dtype())
     if dtype == call.dtype() and call.operator in ("_npi_mean", "_npi_average") and dtype not in FLOATS:
         return "float32"
     return "int64" if dtype == "bool" else dtype
@@ -106,7 +106,7 @@ def _spread(root: bool) -> Rule:
 
     def rule(call: Call) -> Results:
         axes, keep = axes_of(call), call.flag("keepdims")
-        dtype = call.word("dtype", call.dtype() if call.is_float() else "float32")
+        dtype = call.element_type(call.dtype() if call.is_float() else "float32")
         call.typed(dtype)
         data = call.as_type(call.input(), call.dtype(), dtype)
         centred = call.emit("Sub", [data, call.graph.reduce("ReduceMean", data, axes, keepdims=True)])

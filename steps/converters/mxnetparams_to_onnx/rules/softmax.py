@@ -34,7 +34,7 @@ def _normalised(call: Call, op: str, *, negated: bool = False) -> Results:
     temperature = call.number("temperature", 1.0)
     if temperature != 1.0:
         data = call.emit("Div", [data, call.constant(temperature)])
-    dtype = call.word("dtype", call.dtype())
+    dtype = call.element_type(call.dtype())
     call.typed(dtype)
     if call.flag("use_length"):
         return _masked(call, op, data, normalise_axis(axis, call.rank()), dtype)

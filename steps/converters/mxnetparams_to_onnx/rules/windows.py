@@ -75,7 +75,7 @@ def _add_up(call: Call) -> Results:
 def _add_along(call: Call) -> Results:
     """``cumsum``: along an axis, or over everything in one row."""
     data, have = call.input(), call.dtype()
-    want = call.word("dtype") or have
+    want = call.element_type(have)
     call.typed(want)
     axis = call.optional("axis")
     if axis is None:

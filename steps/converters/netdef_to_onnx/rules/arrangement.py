@@ -251,6 +251,9 @@ def _to_float(call: Call) -> Result:
 
 def _gather(call: Call) -> Result:
     axis = call.integer("axis") if call.operator.type == "Gather" else 1
+    shape = call.value(0).shape
+    if shape is not None:
+        call.limit(1, 0, shape[call.axis(axis)])
     if not call.flag("match_outer"):
         return call.give("Gather", call.input(0), call.input(1), axis=axis)
     axis = call.axis(axis)
@@ -288,6 +291,8 @@ def _shuffle(call: Call) -> Result:
 
 def _one_hot(call: Call) -> Result:
     size = call.reshape(call.int64(1), [1])
+    if content := call.value(1).content:
+        call.limit(0, 0, content[0])
     return call.give("OneHot", call.input(0), size, call.constant([0.0, 1.0]), axis=-1)
 
 

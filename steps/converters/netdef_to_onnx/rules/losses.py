@@ -14,6 +14,8 @@ _LEAST: Final = 1e-20
 
 def _labelled(call: Call, rows: str, index: int = 1) -> str:
     """Return the element of each row that the labels name."""
+    if (shape := call.value().shape) is not None and len(shape) == 2:
+        call.limit(index, 0, shape[1])
     places = call.unsqueeze(call.reshape(call.int64(index), [-1]), [1])
     return call.reshape(call.add("GatherElements", rows, places, axis=1), [-1])
 

@@ -107,6 +107,10 @@ def _network(call: Call) -> Result:
     states = _states(call, links)
     blobs = {state.blob for state in states}
     sequences = [link for link in links if link.external not in blobs]
+    for index in range(len(call)):
+        if call.value(index).dtype == "int32" and len(call.value(index).shape or ()) == 1:
+            # How many steps each item of the batch has.
+            call.limit(index, 1, call.shape(0)[0] + 1)
     body = call.translation.body("step")
     for state in states:
         name = body.graph.input(f"{state.blob}_before", state.value.dtype or "float32", None)

@@ -81,6 +81,8 @@ def _reduced(how: str, *, sparse: bool, weighted: bool, ids: bool) -> Rule:
         rank = call.rank()
         at = 1 + weighted
         rows = call.add("Gather", call.input(0), call.input(at), axis=0) if sparse else call.input(0)
+        if sparse:
+            call.limit(at, 0, call.shape(0)[0])
         at += sparse
         if weighted:
             rows = call.add("Mul", rows, _spread(call, call.input(1), rank))
@@ -181,6 +183,42 @@ def _tile(call: Call) -> Result:
     return call.give("Gather", call.input(0), _owner(call, segments), axis=0)
 
 
+def _longest(call: Call, lengths: str) -> str:
+    stated = call.integer("max_length", -1)
+    return call.constant(stated) if stated > 0 else call.reduce("ReduceMax", lengths, [0], keepdims=False)
+
+
+def _grid(call: Call, lengths: str, width: str) -> tuple[str, str]:
+    """Return the places within segments as a row, and for each segment which of them it fills."""
+    # Not a Range: onnx's propagation of values takes its sum with another list for that of two vectors.
+    places = call.add("NonZero", call.add("Expand", call.constant([1]), call.reshape(width, [1])))
+    return places, str(call.add("Less", places, call.unsqueeze(lengths, [1])))
+
+
+def _pack(call: Call) -> Result:
+    """Put segments below one another, filled up to the longest; the second output tells what is not filling."""
+    lengths, rank = call.int64(0), call.rank(1)
+    starts, _ = _edges(call, lengths)
+    places, present = _grid(call, lengths, _longest(call, lengths))
+    rows = call.add("Add", call.unsqueeze(starts, [1]), places)
+    last = call.add("Sub", _count(call, call.input(1)), call.constant(1))
+    found = call.add("Gather", call.input(1), call.add("Min", rows, last), axis=0)
+    filling = call.scalar(-float("inf") if call.flag("pad_minf") else 0, 1)
+    given = call.give("Where", call.unsqueeze(present, list(range(2, rank + 1))), found, filling)
+    if len(call.operator.outputs) == 1:
+        return given
+    return given, call.give("Identity", present, at=1)
+
+
+def _unpack(call: Call) -> Result:
+    """Put the rows of segments behind one another, without what fills them up."""
+    lengths, packed = call.int64(0), call.input(1)
+    _, present = _grid(call, lengths, call.reshape(call.sizes(packed, [1]), []))
+    rest = call.sizes(packed, list(range(2, call.rank(1))))
+    rows = call.reshape(packed, call.add("Concat", call.integers_of([-1]), rest, axis=0))
+    return call.give("Compress", rows, call.reshape(present, [-1]), axis=0)
+
+
 def _reductions() -> Rules:
     rules: dict[str, Rule] = {}
     for how, weighted in (("Sum", False), ("Mean", False), ("Max", False), ("Sum", True)):
@@ -202,7 +240,9 @@ RULES: Final[Rules] = {
     "LengthsToRanges": _ranges,
     "LengthsToSegmentIds": _segment_ids,
     "LengthsToWeights": _weights_of,
+    "PackSegments": _pack,
     "SegmentIdsToLengths": _segment_lengths,
     "SegmentIdsToRanges": _segment_ranges,
     "SparseLengthsPositionalWeightedSum": _positional,
+    "UnpackSegments": _unpack,
 }
