@@ -12,7 +12,7 @@ import click
 
 from klever.api.cli.run import COMMANDS, klever
 from klever.steps.converters.interface import Exactness
-from klever.steps.converters.table import all_converters
+from klever.steps.converters.table import PAIRS
 from klever.steps.formats.table import all_formats
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,9 +39,10 @@ def formats_table() -> str:
 def conversions_table() -> str:
     """Return the README's table of converters."""
     rows = ["| from | to | how | where |", "|---|---|---|---|"]
-    for converter in all_converters():
+    for pair in PAIRS:
+        converter = pair.load()
         place = f"in the environment `{converter.environment}`" if converter.environment else "in process"
-        rows.append(f"| {converter.source} | {converter.target} | {HOW[converter.exactness]} | {place} |")
+        rows.append(f"| {pair.source} | {pair.target} | {HOW[pair.exactness]} | {place} |")
     return "\n".join(rows) + "\n"
 
 

@@ -26,7 +26,7 @@ from klever.steps.conversions import (
     options_as_json,
     record,
 )
-from klever.steps.converters.interface import Options, Progress, SourceModel, no_progress
+from klever.steps.converters.interface import Options, Progress, SourceModel, check_survey, no_progress
 from klever.steps.environments import environment, find_interpreter
 from klever.steps.environments.create import create as create_environment
 from klever.steps.errors import EnvironmentMissingError, UnprovenError, at_stage, storage_error
@@ -38,7 +38,7 @@ from klever.steps.model.metadata import Metadata
 from klever.steps.model.signature import Signature, Tensor
 from klever.steps.oci.reference import Reference
 from klever.steps.oci.staging import scratch_directory, staged_directory
-from klever.steps.plan import Plan, check_survey, converter_id, plan, plan_artifact
+from klever.steps.plan import Plan, plan, plan_artifact
 from klever.steps.proof import Subject, needed_environments, prove
 from klever.steps.publish import digest_of_package, publish
 from klever.steps.recognise import CERTIFICATE_FILE, MODEL_FOLDER, ORMBFILE, Model, recognise
@@ -121,7 +121,7 @@ def _open(
         artifact = load_artifact(stores.open(source), source)
         planned = plan_artifact(artifact.reference, stores, target, options, format_id=format_id)
         digest = artifact.manifest.layer.digest
-    path = tuple(ConverterVersion(converter=converter_id(each), version=each.version) for each in planned.path)
+    path = tuple(ConverterVersion(converter=each.id, version=each.load().version) for each in planned.path)
     return _Job(planned, options, demands, Wanted(digest, path, options_as_json(options)), local, artifact)
 
 
@@ -203,20 +203,21 @@ def _run(job: _Job, source: SourceModel, folder: Path, scratch: Path, report: Pr
     path, model = job.plan.path, source
     ranges: dict[str, tuple[int, int]] = {}
     notes: list[str] = []
-    for index, converter in enumerate(path):
+    for index, pair in enumerate(path):
+        converter = pair.load()
         if index:
-            check_survey(converter.survey(model, job.options), converter)
+            check_survey(converter.survey(model, job.options))
         directory = folder if index == len(path) - 1 else scratch / f"made-{index}"
         _make_directory(directory)
         share = _part(report, index / len(path), (index + 1) / len(path))
         conversion = converter.convert(model, job.options, directory, share)
         ranges.update(conversion.ranges)
         notes.extend(conversion.notes)
-        made = recognise(directory, format_id=converter.target)
+        made = recognise(directory, format_id=pair.target)
         extraction = extract(made)
         if index:
             shutil.rmtree(scratch / f"made-{index - 1}", ignore_errors=True)
-        model = _subject(converter.target, made, extraction).model
+        model = _subject(pair.target, made, extraction).model
     return _Made(made, extraction, ranges, tuple(notes))
 
 
@@ -251,8 +252,8 @@ def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
     """See that every environment that the work cannot do without is there; with ``create`` make them, else raise."""
     required = job.demands.level is Level.COMPARED and not job.demands.unsafe_publish_unverified
     proven = needed_environments(Subject(job.plan.source, job.plan.model), job.plan.target)
-    wanted = [each.environment for each in job.plan.path if each.environment] + list(proven if required else ())
-    for identifier in dict.fromkeys(wanted):
+    wanted = [*job.plan.environments, *(proven if required else ())]
+    for identifier in dict.fromkeys(filter(None, wanted)):
         if create:
             create_environment(environment(identifier), report)
         else:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from klever.steps.converters.interface import Converter, Options, SourceModel, Survey
+from klever.steps.converters.interface import Options, SourceModel, Survey, check_survey
 from klever.steps.converters.paths import Path, find_paths, reachable
-from klever.steps.converters.table import all_converters
+from klever.steps.converters.table import PAIRS
 from klever.steps.environments import environment, is_available
-from klever.steps.errors import NoPathError, UnansweredError, UnsupportedOperatorsError, at_stage
+from klever.steps.errors import NoPathError, at_stage
 from klever.steps.extract import Extraction, extract
 from klever.steps.files import ModelFiles
 from klever.steps.formats.table import load_format
@@ -43,11 +43,12 @@ class Plan:
     def environments(self) -> tuple[str, ...]:
         """Each converter's environment, empty where it needs none; the first one's may depend on the file."""
         first, *others = self.path
-        return (self.survey.environment or first.environment, *(converter.environment for converter in others))
+        own = self.survey.environment or first.load().environment
+        return (own, *(pair.load().environment for pair in others))
 
     def check(self) -> None:
         """Raise `UnsupportedOperatorsError` or `UnansweredError` with all that is in the way."""
-        check_survey(self.survey, self.path[0])
+        check_survey(self.survey)
 
     def to_json(self) -> dict[str, Any]:
         """Return one JSON object."""
@@ -65,15 +66,15 @@ class Plan:
         }
 
     def _steps(self) -> Iterator[dict[str, Any]]:
-        for position, converter in enumerate(self.path):
+        for pair, needed in zip(self.path, self.environments, strict=True):
             step: dict[str, Any] = {
-                "converter": converter_id(converter),
-                "version": converter.version,
-                "source": converter.source,
-                "target": converter.target,
-                "exactness": converter.exactness.name.lower(),
+                "converter": pair.id,
+                "version": pair.load().version,
+                "source": pair.source,
+                "target": pair.target,
+                "exactness": pair.exactness.name.lower(),
             }
-            if needed := self.environments[position]:
+            if needed:
                 step["environment"] = needed
                 step["environmentReady"] = is_available(environment(needed))
             yield step
@@ -93,7 +94,7 @@ def plan(model: Model[ModelFiles], target: str, options: Options | None = None) 
         if signature is None:
             raise NoPathError(f"the signature of this {model.format.id} model cannot be read")
         source = SourceModel(model.files, model.claim, signature)
-        surveys = [(path, path[0].survey(source, options)) for path in _by_first(paths)]
+        surveys = [(path, path[0].load().survey(source, options)) for path in _by_first(paths)]
         path, survey = next((each for each in surveys if not each[1].uncovered), surveys[0])
         return Plan(model.format.id, path[-1].target, path, survey, source, extraction)
 
@@ -117,37 +118,12 @@ def plan_artifact(
         return plan(Model(files, form, claim, artifact.metadata), target, options)
 
 
-def check_survey(survey: Survey, converter: Converter) -> None:
-    """Raise `UnsupportedOperatorsError` or `UnansweredError` with all that a survey found in the way."""
-    if survey.uncovered:
-        listed = "; ".join(
-            f"{each.operator} ({len(each.nodes)}: {', '.join(each.nodes[:5])}{', ...' if len(each.nodes) > 5 else ''})"
-            + (f": {each.reason}" if each.reason else "")
-            for each in survey.uncovered
-        )
-        raise UnsupportedOperatorsError(
-            f"{converter.source} cannot become {converter.target}, as these are not covered: {listed}",
-            operators={each.operator: each.nodes for each in survey.uncovered},
-        )
-    if survey.questions:
-        raise UnansweredError(
-            "; ".join(question.about for question in survey.questions),
-            next_step="add " + " ".join(question.answer for question in survey.questions),
-        )
-
-
-def converter_id(converter: Converter) -> str:
-    """Return the name of a converter's module."""
-    return f"{converter.source.lower()}_to_{converter.target.lower()}"
-
-
 def _paths(source: str, target: str) -> list[Path]:
     if source == target:
         raise NoPathError(f"the model is {target} already", next_step="use it as it is")
-    converters = list(all_converters())
-    paths = find_paths(converters, source, target)
+    paths = find_paths(PAIRS, source, target)
     if not paths:
-        targets = reachable(converters, source)
+        targets = reachable(PAIRS, source)
         raise NoPathError(
             f"no converter leads from {source} to {target}",
             next_step=f"{source} can become {', '.join(targets)}" if targets else f"nothing converts {source} yet",
@@ -159,5 +135,5 @@ def _by_first(paths: list[Path]) -> list[Path]:
     """Return the best path for each way to begin: a survey judges the first converter alone."""
     chosen: dict[str, Path] = {}
     for path in paths:
-        chosen.setdefault(converter_id(path[0]), path)
+        chosen.setdefault(path[0].id, path)
     return list(chosen.values())

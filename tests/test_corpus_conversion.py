@@ -13,7 +13,7 @@ from corpus import corpus
 from klever.steps.conversions import Demands
 from klever.steps.convert import convert
 from klever.steps.converters.paths import find_paths
-from klever.steps.converters.table import all_converters
+from klever.steps.converters.table import PAIRS
 from klever.steps.model.certificate import Level
 from klever.steps.stores import Stores
 
@@ -27,8 +27,7 @@ NOT_PRODUCED = {"_fc6_d_mask"}
 
 def needs(source: str, target: str) -> list[str]:
     """Return the environments on the path that is taken."""
-    paths = find_paths(all_converters(), source, target)
-    return [each.environment for each in paths[0] if each.environment] if paths else []
+    return [pair.load().environment for pair in find_paths(PAIRS, source, target)[0] if pair.load().environment]
 
 
 def cases(target: str, *sources: str) -> list[Any]:

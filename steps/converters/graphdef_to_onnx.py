@@ -8,7 +8,6 @@ from pathlib import Path
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     SourceModel,
@@ -26,10 +25,7 @@ _VARIABLES = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 class GraphDefToONNX(Converter):
     """Frozen graph to ONNX."""
 
-    source = "GraphDef"
-    target = "ONNX"
     version = "1"
-    exactness = Exactness.REWRITTEN
     environment = ENVIRONMENT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:

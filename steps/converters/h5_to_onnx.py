@@ -10,7 +10,6 @@ from klever.steps.converters.h5_to_savedmodel import check_weights_of, open_mode
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     SourceModel,
@@ -23,10 +22,7 @@ from klever.steps.converters.keras_models import ENVIRONMENT, check_keras, expor
 class H5ToONNX(Converter):
     """Keras in HDF5 to ONNX."""
 
-    source = "H5"
-    target = "ONNX"
     version = "1"
-    exactness = Exactness.REWRITTEN
     environment = ENVIRONMENT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:

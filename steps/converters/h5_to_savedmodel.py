@@ -9,7 +9,6 @@ from pathlib import Path
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     SourceModel,
@@ -25,10 +24,7 @@ from klever.steps.formats.h5.weights import check_weights
 class H5ToSavedModel(Converter):
     """Keras in HDF5 to SavedModel."""
 
-    source = "H5"
-    target = "SavedModel"
     version = "1"
-    exactness = Exactness.EXACT
     environment = ENVIRONMENT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
+from klever.steps.errors import UnansweredError, UnsupportedOperatorsError
 from klever.steps.files import LocalFiles, ModelFiles
 from klever.steps.formats.interface import Claim
 from klever.steps.model.signature import Signature
@@ -19,6 +20,8 @@ from klever.steps.model.signature import Signature
 Progress = Callable[[float, str], None]
 
 MIN_OPSET, DEFAULT_OPSET, MAX_OPSET = 13, 17, 21
+#: How many of an operator's nodes an error names; the error holds them all.
+_SHOWN_NODES: Final = 5
 
 
 def no_progress(_done: float, _doing: str) -> None:
@@ -109,15 +112,32 @@ class Conversion:
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
-class Converter(ABC):
-    """One pair of formats."""
+def check_survey(survey: Survey) -> None:
+    """Raise `UnsupportedOperatorsError` or `UnansweredError` with all that a survey found in the way."""
+    if survey.uncovered:
+        operators: dict[str, tuple[str, ...]] = {}
+        for each in survey.uncovered:
+            operators[each.operator] = (*operators.get(each.operator, ()), *each.nodes)
+        told = "; ".join(_told(each) for each in survey.uncovered)
+        raise UnsupportedOperatorsError(f"no converter covers {told}", operators=operators)
+    if survey.questions:
+        raise UnansweredError(
+            "; ".join(question.about for question in survey.questions),
+            next_step="add " + " ".join(question.answer for question in survey.questions),
+        )
 
-    #: Format ids.
-    source: ClassVar[str]
-    target: ClassVar[str]
+
+def _told(each: Uncovered) -> str:
+    """Return an operator with some of its nodes and the reason, for a sentence."""
+    shown = ", ".join(each.nodes[:_SHOWN_NODES]) + (", ..." if len(each.nodes) > _SHOWN_NODES else "")
+    return f"{each.operator} ({len(each.nodes)}: {shown})" + (f", {each.reason}" if each.reason else "")
+
+
+class Converter(ABC):
+    """What turns models of one format into those of another; which two, says the table."""
+
     #: Raised by whoever changes what the converter writes; part of what names a result.
     version: ClassVar[str]
-    exactness: ClassVar[Exactness]
     #: The environment of `klever.steps.environments` that its program runs in; empty for this very process.
     environment: ClassVar[str] = ""
 

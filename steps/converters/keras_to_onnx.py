@@ -9,7 +9,6 @@ from pathlib import Path
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     SourceModel,
@@ -23,10 +22,7 @@ from klever.steps.converters.keras_to_savedmodel import check_weights_of, open_m
 class KerasToONNX(Converter):
     """A Keras archive to ONNX."""
 
-    source = "Keras"
-    target = "ONNX"
     version = "1"
-    exactness = Exactness.REWRITTEN
     environment = ENVIRONMENT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:

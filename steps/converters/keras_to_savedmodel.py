@@ -10,7 +10,6 @@ from typing import Final
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     SourceModel,
@@ -35,10 +34,7 @@ _SLACK_BYTES: Final = 64 << 20
 class KerasToSavedModel(Converter):
     """A Keras archive to SavedModel."""
 
-    source = "Keras"
-    target = "SavedModel"
     version = "1"
-    exactness = Exactness.EXACT
     environment = ENVIRONMENT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:

@@ -9,7 +9,6 @@ from pathlib import Path
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     SourceModel,
@@ -23,10 +22,7 @@ from klever.steps.formats.savedmodel.reader import MetaGraph, read_served, serve
 class SavedModelToONNX(Converter):
     """SavedModel to ONNX."""
 
-    source = "SavedModel"
-    target = "ONNX"
     version = "1"
-    exactness = Exactness.REWRITTEN
     environment = ENVIRONMENT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:

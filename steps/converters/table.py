@@ -1,30 +1,42 @@
-"""The table of converters, imported one by one when they are needed. To add a pair, add a row."""
+"""The table of pairs of formats, whose converters are imported when they are needed. To add a pair, add a row."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Final
 
-from klever.steps.converters.interface import Converter
+from klever.steps.converters.interface import Converter, Exactness
 
-#: Modules of this room, named by source and target.
-MODULES: Final = (
-    "mxnetparams_to_onnx",
-    "caffemodel_to_netdef",
-    "netdef_to_onnx",
-    "h5_to_savedmodel",
-    "keras_to_savedmodel",
-    "h5_to_onnx",
-    "keras_to_onnx",
-    "savedmodel_to_onnx",
-    "graphdef_to_onnx",
-    "torchscript_to_onnx",
-    "sklearn_to_onnx",
-    "xgboost_to_onnx",
+
+@dataclass(frozen=True)
+class Pair:
+    """Two formats, by their ids, and how exactly the one becomes the other."""
+
+    source: str
+    target: str
+    exactness: Exactness
+
+    @property
+    def id(self) -> str:
+        """The name of the converter's module: ``mxnetparams_to_onnx``."""
+        return f"{self.source}_to_{self.target}".lower()
+
+    def load(self) -> Converter:
+        """Import the converter."""
+        converter: Converter = import_module(f"klever.steps.converters.{self.id}").CONVERTER
+        return converter
+
+
+PAIRS: Final = (
+    Pair("MXNetParams", "ONNX", Exactness.EXACT),
+    Pair("CaffeModel", "NetDef", Exactness.EXACT),
+    Pair("NetDef", "ONNX", Exactness.EXACT),
+    Pair("H5", "SavedModel", Exactness.EXACT),
+    Pair("Keras", "SavedModel", Exactness.EXACT),
+    Pair("H5", "ONNX", Exactness.REWRITTEN),
+    Pair("Keras", "ONNX", Exactness.REWRITTEN),
+    Pair("SavedModel", "ONNX", Exactness.REWRITTEN),
+    Pair("GraphDef", "ONNX", Exactness.REWRITTEN),
+    Pair("TorchScript", "ONNX", Exactness.REWRITTEN),
+    Pair("SKLearn", "ONNX", Exactness.REWRITTEN),
+    Pair("XGBoost", "ONNX", Exactness.EXACT),
 )
-
-
-def all_converters() -> Iterator[Converter]:
-    """Yield every converter in the table's order."""
-    for module in MODULES:
-        converter: Converter = import_module(f"klever.steps.converters.{module}").CONVERTER
-        yield converter

@@ -11,26 +11,21 @@ from klever.steps.converters.caffemodel_to_netdef.translate import Translation, 
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     Question,
     SourceModel,
     Survey,
-    Uncovered,
+    check_survey,
     no_progress,
 )
-from klever.steps.errors import UnansweredError, UnsupportedOperatorsError
 from klever.steps.model.shapes import UNKNOWN, Shape
 
 
 class CaffeModelToNetDef(Converter):
     """A ``*.caffemodel`` and its prototxt into ``init_net.pb`` and ``predict_net.pb``."""
 
-    source = "CaffeModel"
-    target = "NetDef"
     version = "1"
-    exactness = Exactness.EXACT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:
         """Translate without reading or writing a weight, and say what came in the way."""
@@ -43,11 +38,7 @@ class CaffeModelToNetDef(Converter):
         """Write the two nets into ``directory``, and beside them the shapes of the inputs."""
         graph, file, weights = read_source(model, options)
         translation = translate(graph, weights)
-        survey = _survey(translation)
-        if survey.uncovered:
-            raise _unsupported(survey.uncovered)
-        for question in survey.questions:
-            raise UnansweredError(question.about, next_step=f"say it with {question.answer}")
+        check_survey(_survey(translation))
         from klever.steps.converters.caffemodel_to_netdef.convert import write
 
         return write(translation, graph.name or "caffe", model.files, file, directory, progress)
@@ -68,14 +59,6 @@ def _example(shape: Shape) -> str:
     if shape is None or len(shape) > len(usual):
         shape = usual
     return ",".join(str(usual[at] if size == UNKNOWN else size) for at, size in enumerate(shape))
-
-
-def _unsupported(uncovered: Iterable[Uncovered]) -> UnsupportedOperatorsError:
-    operators: dict[str, tuple[str, ...]] = {}
-    for each in uncovered:
-        operators[each.operator] = (*operators.get(each.operator, ()), *each.nodes)
-    told = (f"{each.operator} ({each.reason})" if each.reason else each.operator for each in uncovered)
-    return UnsupportedOperatorsError(f"CaffeModel to NetDef does not cover {', '.join(told)}", operators=operators)
 
 
 CONVERTER = CaffeModelToNetDef()

@@ -11,20 +11,19 @@ from typing import Any, Final, cast
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     Question,
     SourceModel,
     Survey,
     Uncovered,
+    check_survey,
     no_progress,
 )
 from klever.steps.converters.mxnetparams_to_onnx.call import Operand, Value
 from klever.steps.converters.mxnetparams_to_onnx.network import Network, computed_type, describe_doubts, read_network
 from klever.steps.converters.mxnetparams_to_onnx.sketch import Sketch, SketchWeight
 from klever.steps.converters.mxnetparams_to_onnx.walk import Finding, Walk
-from klever.steps.errors import UnansweredError, UnsupportedOperatorsError
 from klever.steps.model.shapes import UNKNOWN
 
 #: What the sizes of an image, a sequence and a volume are called.
@@ -34,10 +33,7 @@ _LETTERS: Final = {3: "NCW", 4: "NCHW", 5: "NCDHW"}
 class MXNetParamsToONNX(Converter):
     """MXNet's symbol and arrays to an ONNX model."""
 
-    source = "MXNetParams"
-    target = "ONNX"
     version = "1"
-    exactness = Exactness.EXACT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:
         """Find what has no rule, and which sizes the rules would need to know."""
@@ -49,12 +45,7 @@ class MXNetParamsToONNX(Converter):
         """Write ``model.onnx``."""
         progress(0.0, "reading")
         network = read_network(model, options)
-        survey = _survey(network, options)
-        if survey.uncovered:
-            raise _unsupported(survey.uncovered)
-        if survey.questions:
-            question = survey.questions[0]
-            raise UnansweredError(question.about, next_step=f"give {question.answer}")
+        check_survey(_survey(network, options))
         from klever.steps.converters.mxnetparams_to_onnx.convert import convert_network
 
         return convert_network(model, network, options, directory, progress)
@@ -114,14 +105,6 @@ def _grouped(findings: Sequence[Finding]) -> tuple[Uncovered, ...]:
     for each in findings:
         nodes.setdefault((each.operator, each.reason), []).append(each.node)
     return tuple(Uncovered(operator, tuple(names), reason) for (operator, reason), names in nodes.items())
-
-
-def _unsupported(uncovered: Sequence[Uncovered]) -> UnsupportedOperatorsError:
-    operators: dict[str, tuple[str, ...]] = {}
-    for each in uncovered:
-        operators[each.operator] = operators.get(each.operator, ()) + each.nodes
-    reasons = [f"{each.operator} ({each.reason})" if each.reason else each.operator for each in uncovered]
-    return UnsupportedOperatorsError(f"no conversion to ONNX exists for {', '.join(reasons)}", operators=operators)
 
 
 CONVERTER = MXNetParamsToONNX()

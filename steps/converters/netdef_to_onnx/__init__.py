@@ -10,29 +10,25 @@ from pathlib import Path
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     Question,
     SourceModel,
     Survey,
     Uncovered,
+    check_survey,
     no_progress,
 )
 from klever.steps.converters.netdef_to_onnx.fillers import Filled
 from klever.steps.converters.netdef_to_onnx.sketch import Sketch
 from klever.steps.converters.netdef_to_onnx.source import read_nets
 from klever.steps.converters.netdef_to_onnx.translate import translate
-from klever.steps.errors import UnansweredError, UnsupportedOperatorsError
 
 
 class NetDefToOnnx(Converter):
     """``init_net.pb`` and ``predict_net.pb`` into ``model.onnx``."""
 
-    source = "NetDef"
-    target = "ONNX"
     version = "1"
-    exactness = Exactness.EXACT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:
         """Draw the nets without keeping anything, and say what came in the way."""
@@ -59,28 +55,10 @@ class NetDefToOnnx(Converter):
         self, model: SourceModel, options: Options, directory: Path, progress: Progress = no_progress
     ) -> Conversion:
         """Write ``model.onnx`` into ``directory``."""
-        survey = self.survey(model, options)
-        if survey.uncovered:
-            raise _unsupported(survey.uncovered)
-        if survey.questions:
-            question: Question = survey.questions[0]
-            raise UnansweredError(question.about, next_step=f"say it with {question.answer}")
+        check_survey(self.survey(model, options))
         from klever.steps.converters.netdef_to_onnx.convert import write
 
         return write(model, options, directory, progress)
-
-
-def _unsupported(uncovered: Iterable[Uncovered]) -> UnsupportedOperatorsError:
-    operators: dict[str, tuple[str, ...]] = {}
-    for each in uncovered:
-        operators[each.operator] = (*operators.get(each.operator, ()), *each.nodes)
-    return UnsupportedOperatorsError(
-        f"NetDef to ONNX does not cover {', '.join(_told(each) for each in uncovered)}", operators=operators
-    )
-
-
-def _told(each: Uncovered) -> str:
-    return f"{each.operator} ({each.reason})" if each.reason else each.operator
 
 
 CONVERTER = NetDefToOnnx()

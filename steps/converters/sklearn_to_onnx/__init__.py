@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     Question,
     SourceModel,
     Survey,
     Uncovered,
+    check_survey,
     no_progress,
 )
 from klever.steps.converters.sklearn_to_onnx.names import Judged, judge_names
@@ -42,10 +42,7 @@ class Judgement(NamedTuple):
 class SKLearnToONNX(Converter):
     """One estimator, a pipeline of them included, to an ONNX model with the outputs of its signature."""
 
-    source = "SKLearn"
-    target = "ONNX"
     version = "1"
-    exactness = Exactness.REWRITTEN
     environment = "convert-sklearn"
 
     def survey(self, model: SourceModel, options: Options) -> Survey:
@@ -69,15 +66,7 @@ class SKLearnToONNX(Converter):
     ) -> Conversion:
         """Write ``model.onnx``."""
         progress(0.0, "reading the pickle")
-        survey = self.survey(model, options)
-        if survey.uncovered:
-            raise UnsupportedOperatorsError(
-                f"no conversion to ONNX exists for {', '.join(each.operator for each in survey.uncovered)}",
-                operators={each.operator: each.nodes for each in survey.uncovered},
-            )
-        if survey.questions:
-            question = survey.questions[0]
-            raise UnansweredError(question.about, next_step=f"add {question.answer}")
+        check_survey(self.survey(model, options))
         from klever.steps.converters.sklearn_to_onnx.export import export
 
         return export(model, judge_file(model), options, directory, progress)

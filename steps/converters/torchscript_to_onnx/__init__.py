@@ -10,13 +10,13 @@ from typing import Final
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     Question,
     SourceModel,
     Survey,
     Uncovered,
+    check_survey,
     no_progress,
 )
 from klever.steps.converters.torchscript_to_onnx.arguments import Argument, arguments
@@ -31,10 +31,7 @@ _SEED: Final = 0
 class TorchScriptToONNX(Converter):
     """Scripted and traced modules to an ONNX model."""
 
-    source = "TorchScript"
-    target = "ONNX"
     version = "1"
-    exactness = Exactness.REWRITTEN
     environment = "convert-torch"
 
     def survey(self, model: SourceModel, options: Options) -> Survey:
@@ -57,15 +54,7 @@ class TorchScriptToONNX(Converter):
     ) -> Conversion:
         """Write ``model.onnx``."""
         progress(0.0, "reading the code")
-        survey = self.survey(model, options)
-        if survey.uncovered:
-            raise UnsupportedOperatorsError(
-                f"no conversion to ONNX exists for {', '.join(each.operator for each in survey.uncovered)}",
-                operators={each.operator: each.nodes for each in survey.uncovered},
-            )
-        if survey.questions:
-            question = survey.questions[0]
-            raise UnansweredError(question.about, next_step=f"add {question.answer}")
+        check_survey(self.survey(model, options))
         from klever.steps.converters.torchscript_to_onnx.export import export
 
         return export(model, arguments(model.signature, options), options, directory, progress, self.environment)

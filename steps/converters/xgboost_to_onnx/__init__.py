@@ -10,12 +10,12 @@ from pathlib import Path
 from klever.steps.converters.interface import (
     Conversion,
     Converter,
-    Exactness,
     Options,
     Progress,
     SourceModel,
     Survey,
     Uncovered,
+    check_survey,
     no_progress,
 )
 from klever.steps.converters.xgboost_to_onnx.objectives import OBJECTIVES
@@ -27,10 +27,7 @@ _BOOSTERS = ("gbtree", "dart", "gblinear")
 class XGBoostToONNX(Converter):
     """One booster to an ONNX model with the input and output that its signature has."""
 
-    source = "XGBoost"
-    target = "ONNX"
     version = "1"
-    exactness = Exactness.EXACT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:
         """Judge the booster and the objective, which stand before and behind the trees."""
@@ -55,12 +52,7 @@ class XGBoostToONNX(Converter):
         self, model: SourceModel, options: Options, directory: Path, progress: Progress = no_progress
     ) -> Conversion:
         """Write ``model.onnx``."""
-        survey = self.survey(model, options)
-        if survey.uncovered:
-            raise UnsupportedOperatorsError(
-                f"no conversion to ONNX exists for {', '.join(each.operator for each in survey.uncovered)}",
-                operators={each.operator: each.nodes for each in survey.uncovered},
-            )
+        check_survey(self.survey(model, options))
         from klever.steps.converters.xgboost_to_onnx.convert import convert_booster
 
         return convert_booster(model, options, directory, progress)

@@ -8,7 +8,7 @@ import pytest
 from corpus import corpus
 
 from klever.steps.converters.interface import Options, SourceModel
-from klever.steps.converters.table import all_converters
+from klever.steps.converters.table import PAIRS
 from klever.steps.environments import environment, run
 from klever.steps.environments.locate import directory_of
 from klever.steps.errors import ConversionError, UnsafeModelError
@@ -105,7 +105,7 @@ def test_a_converted_caffe_model_is_proven_in_caffe2_where_there_is_one(shared: 
 def proven(package: Path, target: str, directory: Path) -> tuple[str, ...]:
     """Convert a model, require that it compares well, and return the proof's notes."""
     source = subject(package)
-    converter = next(each for each in all_converters() if (each.source, each.target) == (source.format, target))
+    converter = next(pair.load() for pair in PAIRS if (pair.source, pair.target) == (source.format, target))
     directory.mkdir(exist_ok=True)
     conversion = converter.convert(source.model, Options(), directory)
     evidence = prove(source, subject(directory, target), ranges=conversion.ranges)

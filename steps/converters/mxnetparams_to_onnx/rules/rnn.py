@@ -1,4 +1,4 @@
-"""Recurrent layers: the fused RNN operator, and what sequences of different lengths need.
+"""The fused recurrent operator ``RNN``, whose weights of all layers are one vector.
 
 MXNet packs the parameters of all layers into one vector: for each layer and direction the weights of the input, those
 of the state and, where there is one, the projection; behind all of them the two biases of each (``rnn-inl.h``, and
@@ -14,6 +14,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import Call, Results, Rule, ShapeNeededError, UncoveredError
+from klever.steps.converters.mxnetparams_to_onnx.rules.indexing import counted
 from klever.steps.errors import MalformedModelError
 from klever.steps.formats.mxnetparams.rules.recurrent import input_size
 from klever.steps.model.shapes import UNKNOWN
@@ -288,16 +289,10 @@ def _scanned(
 
 def _steps_before(call: Call, x: str, lengths: str) -> str:
     """Return (time, batch, 1), true before an example's end."""
-    steps = _range(call, call.size_of(x, 0))
+    steps = counted(call, call.size_of(x, 0))
     ends = call.graph.cast(lengths, "int64")
     mask = call.emit("Less", [call.graph.unsqueeze(steps, [1]), call.graph.unsqueeze(ends, [0])])
     return call.graph.unsqueeze(mask, [2])
-
-
-def _range(call: Call, size: str) -> str:
-    """Return 0, 1, ... below a size, which is a vector of one element."""
-    bound = call.graph.squeeze(size, [0])
-    return call.emit("Range", [call.integers_constant(0), bound, call.integers_constant(1)])
 
 
 class _Cell:
@@ -381,46 +376,4 @@ class _Cell:
         return str(body.add("Add", [body.add("Mul", [rest, new]), kept]))
 
 
-def _mask_steps(call: Call) -> Results:
-    """``SequenceMask`` of (time, batch, ...), or (batch, time, ...) with axis 1: later steps become ``value``."""
-    if not call.flag("use_sequence_length"):
-        return call.input()
-    axis, rank = call.axis("axis", 0), call.rank()
-    steps = _range(call, call.size_of(call.input(), axis))
-    lengths = call.as_type(call.input(1), call.dtype(1), "int64")
-    # Time runs along one of the first two dimensions, the lengths along the other; then come those of a step.
-    steps = call.graph.unsqueeze(steps, [each for each in range(rank) if each != axis])
-    lengths = call.graph.unsqueeze(lengths, [each for each in range(rank) if each != 1 - axis])
-    valid = call.emit("Less", [steps, lengths])
-    return call.finish("Where", [valid, call.input(), call.constant(call.number("value", 0.0))])
-
-
-def _take_last(call: Call) -> Results:
-    """``SequenceLast``: the last step of each example."""
-    graph, axis = call.graph, call.axis("axis", 0)
-    if not call.flag("use_sequence_length"):
-        return call.finish("Gather", [call.input(), call.integers_constant(-1)], axis=axis)
-    lengths = call.as_type(call.input(1), call.dtype(1), "int64")
-    last = call.emit("Sub", [lengths, call.integers_constant(1)])
-    data = call.input()
-    if axis == 0:
-        data = graph.transpose(data, [1, 0, *range(2, call.rank())])
-    return call.finish("GatherND", [data, graph.unsqueeze(last, [1])], batch_dims=1)
-
-
-def _reverse(call: Call) -> Results:
-    """``SequenceReverse`` of (time, batch, ...): each example's own steps in reverse, padding where it was."""
-    if call.integer("axis", 0) != 0:
-        raise UncoveredError("only with the time as axis 0, as in MXNet itself")
-    if not call.flag("use_sequence_length"):
-        return call.graph.slice(call.input(), [-1], [-(1 << 62)], [0], [-1], **call.last)
-    lengths = call.as_type(call.input(1), call.dtype(1), "int64")
-    return call.finish("ReverseSequence", [call.input(), lengths], time_axis=0, batch_axis=1)
-
-
-RULES: Final[dict[str, Rule]] = {
-    "rnn": _recur,
-    "sequencemask": _mask_steps,
-    "sequencelast": _take_last,
-    "sequencereverse": _reverse,
-}
+RULES: Final[dict[str, Rule]] = {"rnn": _recur}

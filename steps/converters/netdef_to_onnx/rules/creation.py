@@ -13,6 +13,10 @@ def _constant(call: Call) -> Result:
         filling = call.reshape(call.input(1), [])
         return call.give("Expand", filling, _wanted(call))
     name = call.constant([value], dtype=dtype)
+    if call.expected and len(call.expected[0].shape or ()) == 1:
+        # As a row first: onnx's inference would hold every element of a list in memory.
+        row = call.add("Concat", call.integers_of([1]), _wanted(call), axis=0)
+        return call.give_reshaped(call.add("Expand", name, row), [-1])
     return call.give("Expand", name, _wanted(call))
 
 

@@ -16,7 +16,7 @@ from klever.steps.formats.netdef.windows import per_axis
 from klever.steps.model.shapes import UNKNOWN
 
 #: Ones by which a pooling's windows are summed up; the largest published windows have some 49 times 2,048.
-_MAX_WINDOW: Final = 1 << 22
+_MAX_WINDOW: Final = 1 << 18
 
 
 def _stated(call: Call) -> Quantum:

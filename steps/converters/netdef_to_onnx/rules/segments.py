@@ -6,9 +6,11 @@ ONNX has no segments: a matrix says which row belongs to which, and multiplying 
 
 from typing import Final, NamedTuple
 
-from klever.steps.converters.netdef_to_onnx.call import Call, Result, Rule, Rules
+from klever.steps.converters.netdef_to_onnx.call import Call, RefusedError, Result, Rule, Rules
 
 _INT32: Final = 6
+#: Segments, or rows of one, that an argument may state: onnx's inference counts through them in memory.
+_MAX_STATED: Final = 1 << 16
 
 
 class _Segments(NamedTuple):
@@ -41,12 +43,18 @@ def _by_lengths(call: Call, rows: str, index: int) -> _Segments:
     return _Segments(call.add("And", begun, call.add("Less", places, ends)), lengths)
 
 
+def _stated(call: Call, name: str) -> str:
+    number = call.integer(name)
+    if number > _MAX_STATED:
+        raise RefusedError(f"{name} {number}")
+    return call.constant(number)
+
+
 def _by_ids(call: Call, index: int) -> _Segments:
     """Take the segment of each row; there are as many as the largest says, or ``num_segments``."""
     ids = call.int64(index)
-    stated = call.integer("num_segments", -1)
-    if stated > 0:
-        total = call.constant(stated)
+    if call.integer("num_segments", -1) > 0:
+        total = _stated(call, "num_segments")
     else:
         total = call.add("Add", call.reduce("ReduceMax", ids, [0], keepdims=False), call.constant(1))
     numbers = call.unsqueeze(call.add("Range", call.constant(0), total, call.constant(1)), [1])
@@ -81,7 +89,7 @@ def _reduced(how: str, *, sparse: bool, weighted: bool, ids: bool) -> Rule:
         rank = call.rank()
         at = 1 + weighted
         rows = call.add("Gather", call.input(0), call.input(at), axis=0) if sparse else call.input(0)
-        if sparse:
+        if sparse and call.shape(0):
             call.limit(at, 0, call.shape(0)[0])
         at += sparse
         if weighted:
@@ -184,8 +192,9 @@ def _tile(call: Call) -> Result:
 
 
 def _longest(call: Call, lengths: str) -> str:
-    stated = call.integer("max_length", -1)
-    return call.constant(stated) if stated > 0 else call.reduce("ReduceMax", lengths, [0], keepdims=False)
+    if call.integer("max_length", -1) > 0:
+        return _stated(call, "max_length")
+    return call.reduce("ReduceMax", lengths, [0], keepdims=False)
 
 
 def _grid(call: Call, lengths: str, width: str) -> tuple[str, str]:
