@@ -3,7 +3,6 @@
 Light: what touches weights is imported when a model is converted. The rules of layers: ``layers``.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from klever.steps.converters.caffemodel_to_netdef.source import read_source

@@ -3,7 +3,6 @@
 Light: what writes is imported when a model is converted. The rules of operators: ``rules``.
 """
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from klever.steps.converters.interface import (
     Converter,
     Options,
     Progress,
-    Question,
     SourceModel,
     Survey,
     Uncovered,
