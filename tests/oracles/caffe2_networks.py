@@ -6,7 +6,6 @@ Needs torch 1.8.1 and onnx 1.8.1 (Python 3.8), and nothing of Klever. Such nets 
 recurrent step nets. The record is laid out as that of ``caffe2_operators.py``.
 """
 
-
 import argparse
 import io
 import lzma

@@ -21,7 +21,7 @@ from klever.steps.converters.interface import (
 )
 from klever.steps.converters.sklearn_to_onnx.names import Judged, judge_names
 from klever.steps.converters.sklearn_to_onnx.versions import environment_of
-from klever.steps.errors import UnansweredError, UnsafeModelError, UnsupportedOperatorsError
+from klever.steps.errors import UnsafeModelError
 from klever.steps.files import opened
 from klever.steps.formats.sklearn.reader import Estimator
 from klever.steps.frameworks.callables import describe

@@ -21,7 +21,6 @@ from klever.steps.converters.interface import (
 )
 from klever.steps.converters.torchscript_to_onnx.arguments import Argument, arguments
 from klever.steps.converters.torchscript_to_onnx.operators import survey_code
-from klever.steps.errors import UnansweredError, UnsupportedOperatorsError
 from klever.steps.files import opened
 
 #: Nothing depends on the values; a fixed seed makes the same file of the same archive.

@@ -19,7 +19,6 @@ from klever.steps.converters.interface import (
     no_progress,
 )
 from klever.steps.converters.xgboost_to_onnx.objectives import OBJECTIVES
-from klever.steps.errors import UnsupportedOperatorsError
 
 _BOOSTERS = ("gbtree", "dart", "gblinear")
 
