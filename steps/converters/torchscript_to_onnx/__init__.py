@@ -5,7 +5,6 @@ exporter, which is the program ``export_torchscript``.
 """
 
 from pathlib import Path
-from typing import Final
 
 from klever.steps.converters.interface import (
     Conversion,
@@ -22,9 +21,6 @@ from klever.steps.converters.interface import (
 from klever.steps.converters.torchscript_to_onnx.arguments import Argument, arguments
 from klever.steps.converters.torchscript_to_onnx.operators import survey_code
 from klever.steps.files import opened
-
-#: Nothing depends on the values; a fixed seed makes the same file of the same archive.
-_SEED: Final = 0
 
 
 class TorchScriptToONNX(Converter):

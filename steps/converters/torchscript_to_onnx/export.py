@@ -5,10 +5,14 @@ What does not belong here: what is found out without torch.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from klever.steps.converters.interface import Conversion, Options, Progress, SourceModel
 from klever.steps.converters.torchscript_to_onnx.arguments import Argument
 from klever.steps.environments import run
+
+#: Nothing depends on the values; a fixed seed makes the same file of the same archive.
+_SEED: Final = 0
 
 
 def export(
@@ -29,7 +33,7 @@ def export(
             "opset": options.opset,
             "inputs": [argument.to_json() for argument in given],
             "outputs": [tensor.name for tensor in model.signature.outputs or ()],
-            "seed": 0,
+            "seed": _SEED,
         },
         progress,
     )
