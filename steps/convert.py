@@ -7,10 +7,11 @@ What does not belong here: what one pair of formats does, how two models are com
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,8 @@ from klever.steps.recognise import CERTIFICATE_FILE, MODEL_FOLDER, ORMBFILE, Mod
 from klever.steps.stores import Stores
 from klever.steps.transfer import Watch
 
+#: What writing a model and running it takes beside what Klever itself needs: its extra ``convert``.
+_NEEDED_MODULES = ("numpy", "onnx")
 #: The parts of the work that are done when the next thing begins.
 _CONVERSION_BEGINS, _PROOF_BEGINS, _PROOF_ENDS = 0.1, 0.6, 0.95
 
@@ -83,7 +86,8 @@ def convert(
     job = _open(source, target, stores, options or Options(), demands or Demands(), format_id)
     if not job.demands.again and (found := _find(job, destination, stores)):
         return found
-    job.plan.check()
+    with at_stage("plan"):
+        job.plan.check()
     _prepare(job, create=create_environments, report=report)
     with scratch_directory("klever-convert") as scratch:
         model = _fetched(job, scratch / "source", stores, _part(report, 0.0, _CONVERSION_BEGINS))
@@ -181,7 +185,7 @@ def _make(job: _Job, model: Model[LocalFiles], package: Path, scratch: Path, rep
             outputs=evidence.outputs,
             notes=evidence.notes,
         )
-        _check(certificate, job.demands)
+        _check(certificate, job.demands, result.model.signature.inputs or ())
     metadata = _metadata(job.plan.extraction.metadata, made.extraction.metadata, certificate)
     _write(package, metadata, certificate)
     differences = compare_signatures(source.model.signature, result.model.signature)
@@ -206,7 +210,8 @@ def _run(job: _Job, source: SourceModel, folder: Path, scratch: Path, report: Pr
     for index, pair in enumerate(path):
         converter = pair.load()
         if index:
-            check_survey(converter.survey(model, job.options))
+            with at_stage("plan"):
+                check_survey(converter.survey(model, job.options))
         directory = folder if index == len(path) - 1 else scratch / f"made-{index}"
         _make_directory(directory)
         share = _part(report, index / len(path), (index + 1) / len(path))
@@ -250,6 +255,12 @@ def _watched(report: Progress) -> Watch:
 
 def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
     """See that every environment that the work cannot do without is there; with ``create`` make them, else raise."""
+    if lacking := [name for name in _NEEDED_MODULES if find_spec(name) is None]:
+        raise EnvironmentMissingError(
+            f"converting needs {' and '.join(lacking)}, which this installation of Klever lacks",
+            stage="convert",
+            next_step="install Klever with its extra: pip install 'klever[convert]'",
+        )
     required = job.demands.level is Level.COMPARED and not job.demands.unsafe_publish_unverified
     proven = needed_environments(Subject(job.plan.source, job.plan.model), job.plan.target)
     wanted = [*job.plan.environments, *(proven if required else ())]
@@ -265,7 +276,7 @@ def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
                 create_environment(environment(identifier), report)
 
 
-def _check(certificate: Certificate, demands: Demands) -> None:
+def _check(certificate: Certificate, demands: Demands, inputs: Sequence[Tensor]) -> None:
     """Raise `UnprovenError` unless the certificate is as good as asked."""
     if demands.accept(certificate):
         return
@@ -276,11 +287,15 @@ def _check(certificate: Certificate, demands: Demands) -> None:
             for each in worst[:5]
         )
         raise UnprovenError(f"the result does not compute what the source does: {told}", stage="prove")
+    next_step = "make what the notes name, or lower --require"
+    if certificate.level is Level.NONE and any(-1 in (tensor.shape or ())[1:] for tensor in inputs):
+        # A proof guesses such sizes, and a network may work on few of them.
+        next_step = "tell the sizes that the model works on with --shape, or lower --require"
     raise UnprovenError(
         f"the result was proven to the level {certificate.level.value}, and {demands.level.value} is required"
         + (f": {certificate.notes[0]}" if certificate.notes else ""),
         stage="prove",
-        next_step="make what the notes name, or lower --require",
+        next_step=next_step,
     )
 
 

@@ -148,6 +148,8 @@ class NoPathError(ConversionError):
 class UnansweredError(ConversionError):
     """The files do not tell what a converter has to know; ``next_step`` is how to tell it."""
 
+    usual_step = "tell it by the option that klever plan names"
+
 
 class UnprovenError(ConversionError):
     """The result differs from the source beyond the tolerance, or the level of proof that was asked was not reached."""
@@ -157,6 +159,8 @@ class UnprovenError(ConversionError):
 
 class EnvironmentMissingError(PermanentError):
     """A part of the work needs an environment of its own that is not there."""
+
+    usual_step = "see klever environments list"
 
 
 class MetadataError(PermanentError):

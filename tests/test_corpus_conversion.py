@@ -1,6 +1,5 @@
 """Every model of the larger corpus, converted as a user does, against what the original frameworks computed."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,9 @@ def needs(source: str, target: str) -> list[str]:
     return [pair.load().environment for pair in find_paths(PAIRS, source, target)[0] if pair.load().environment]
 
 
-def cases(target: str, *sources: str) -> list[Any]:
+def cases(*sources: str) -> list[Any]:
     return [
-        pytest.param(package, marks=[pytest.mark.environment(name) for name in needs(source, target)], id=f"{source}-{package.name}")
+        pytest.param(package, id=f"{source}-{package.name}")
         for source in sources
         for package in corpus(source)
         if not package.name.startswith("bad_") and (package / "oracle" / "outputs.npz").is_file()
@@ -45,7 +44,7 @@ def converted(package: Path, target: str, directory: Path) -> Path:
 
 
 def arrays(package: Path, kind: str) -> dict[str, np.ndarray]:
-    with np.load(package / "oracle" / f"{kind}.npz", allow_pickle=kind == "inputs") as stored:
+    with np.load(package / "oracle" / f"{kind}.npz") as stored:
         return {name: stored[name] for name in stored.files}
 
 
@@ -60,10 +59,8 @@ def is_recurrent(package: Path) -> bool:
     return any(word in package.name for word in ("lstm", "gru", "rnn"))
 
 
-@pytest.mark.parametrize(
-    "package",
-    cases("ONNX", "MXNetParams", "CaffeModel", "NetDef", "H5", "SavedModel", "GraphDef", "TorchScript"),
-)
+# Those that a library converts are in the tests of their converters: each takes a start of its framework.
+@pytest.mark.parametrize("package", cases("MXNetParams", "CaffeModel", "NetDef"))
 def test_the_onnx_model_computes_what_the_framework_did(package: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     folder = converted(package, "ONNX", tmp_path)
@@ -80,13 +77,10 @@ def test_the_onnx_model_computes_what_the_framework_did(package: Path, tmp_path:
     assert len(results) == len(expected)
     for name, value in by_name_or_place(names, expected).items():
         assert results[name].shape == value.shape, name
-        if value.dtype.kind in "OSU":
-            assert results[name].astype(str).tolist() == value.astype(str).tolist(), name
-        else:
-            np.testing.assert_allclose(results[name], value, atol=absolute, rtol=relative, err_msg=name)
+        np.testing.assert_allclose(results[name], value, atol=absolute, rtol=relative, err_msg=name)
 
 
-@pytest.mark.parametrize("package", cases("NetDef", "CaffeModel"))
+@pytest.mark.parametrize("package", cases("CaffeModel"))
 def test_a_netdef_from_caffe_goes_on_to_onnx_alike(package: Path, tmp_path: Path) -> None:
     folder = converted(package, "NetDef", tmp_path)
     assert {path.name for path in folder.iterdir()} >= {"init_net.pb", "predict_net.pb"}
@@ -101,35 +95,32 @@ def test_a_netdef_from_caffe_goes_on_to_onnx_alike(package: Path, tmp_path: Path
         np.testing.assert_allclose(results[name], value, atol=1e-4, rtol=1e-3, err_msg=name)
 
 
-@pytest.mark.parametrize("package", cases("SavedModel", "H5"))
-def test_a_savedmodel_from_keras_computes_the_same(package: Path, tmp_path: Path) -> None:
-    from klever.steps.environments import run
-
-    folder = converted(package, "SavedModel", tmp_path)
-    inputs = arrays(package, "inputs")
-    np.savez(tmp_path / "inputs.npz", **inputs)
-    signature = _signature(tmp_path / "result")
-    feed = by_name_or_place(signature["inputs"], inputs)
-    np.savez(tmp_path / "inputs.npz", **feed)
-    outputs = tmp_path / "outputs.npz"
-    request = {
-        "format": "SavedModel",
-        "path": str(folder),
-        "inputs": str(tmp_path / "inputs.npz"),
-        "outputs": str(outputs),
-    }
-    run("convert-tensorflow", "run_tensorflow", request)
-    absolute, relative = RECURRENT if is_recurrent(package) else TOLERANCE
-    with np.load(outputs) as results:
-        for name, value in by_name_or_place(signature["outputs"], arrays(package, "outputs")).items():
-            np.testing.assert_allclose(results[name], value, atol=absolute, rtol=relative, err_msg=name)
-
-
-def _signature(package: Path) -> dict[str, list[str]]:
-    from klever.steps.inspect import inspect_path
-
-    signature = inspect_path(package).to_json()["signature"]
-    return {kind: [tensor["name"] for tensor in signature[kind]] for kind in ("inputs", "outputs")}
+@pytest.mark.parametrize(
+    ("form", "name", "target"),
+    [
+        pytest.param(form, name, target, marks=[pytest.mark.environment(each) for each in needs(form, target)])
+        for form, name, target in (
+            ("H5", "multi_io_keras3", "SavedModel"),
+            ("H5", "multi_io_tf211", "ONNX"),
+            ("SavedModel", "keras_cnn_tf211", "ONNX"),
+            ("GraphDef", "cnn_two_outputs", "ONNX"),
+            ("TorchScript", "two_in_two_out_traced_torch215", "ONNX"),
+        )
+    ],
+)
+def test_what_a_library_converts_is_compared_with_its_framework(
+    form: str, name: str, target: str, shared: Path, tmp_path: Path
+) -> None:
+    made = convert(
+        shared / "corpus" / form / name,
+        target,
+        tmp_path / "result",
+        Stores(),
+        demands=Demands(level=Level.COMPARED),
+    )
+    assert made.certificate.level is Level.COMPARED
+    assert made.certificate.within_tolerance
+    assert made.certificate.outputs
 
 
 REFUSED = [package for source in ("H5", "TorchScript", "ONNX") for package in corpus(source) if package.name.startswith("bad_")]  # fmt: skip
@@ -148,5 +139,4 @@ def test_what_must_not_be_loaded_is_refused_before_any_loader_sees_it(package: P
 
 
 def test_the_corpus_has_them_all(shared: Path) -> None:
-    assert len(cases("ONNX", "MXNetParams", "CaffeModel", "NetDef", "H5")) >= 40
-    assert json.loads((corpus("NetDef")[0] / "oracle" / "meta.json").read_text())
+    assert len(cases("MXNetParams", "CaffeModel", "NetDef")) == 26

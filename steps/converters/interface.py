@@ -11,7 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import ClassVar, Final
 
-from klever.steps.errors import UnansweredError, UnsupportedOperatorsError
+from klever.steps.errors import UnansweredError, UnsupportedOperatorsError, printable
 from klever.steps.files import LocalFiles, ModelFiles
 from klever.steps.formats.interface import Claim
 from klever.steps.model.signature import Signature
@@ -22,6 +22,8 @@ Progress = Callable[[float, str], None]
 MIN_OPSET, DEFAULT_OPSET, MAX_OPSET = 13, 17, 21
 #: How many of an operator's nodes an error names; the error holds them all.
 _SHOWN_NODES: Final = 5
+#: The longest reason that an error tells whole, in characters.
+_SHOWN_REASON: Final = 300
 
 
 def no_progress(_done: float, _doing: str) -> None:
@@ -129,8 +131,9 @@ def check_survey(survey: Survey) -> None:
 
 def _told(each: Uncovered) -> str:
     """Return an operator with some of its nodes and the reason, for a sentence."""
-    shown = ", ".join(each.nodes[:_SHOWN_NODES]) + (", ..." if len(each.nodes) > _SHOWN_NODES else "")
-    return f"{each.operator} ({len(each.nodes)}: {shown})" + (f", {each.reason}" if each.reason else "")
+    shown = ", ".join(map(printable, each.nodes[:_SHOWN_NODES])) + (", ..." if len(each.nodes) > _SHOWN_NODES else "")
+    reason = f", {printable(each.reason, _SHOWN_REASON)}" if each.reason else ""
+    return f"{printable(each.operator)} ({len(each.nodes)}: {shown}){reason}"
 
 
 class Converter(ABC):

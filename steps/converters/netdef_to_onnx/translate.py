@@ -52,23 +52,18 @@ class Findings:
         return tuple(Uncovered(kind, tuple(nodes), reason) for (kind, reason), nodes in self._uncovered.items())
 
     def questions(self, nets: Nets) -> Iterator[Question]:
-        """Ask for the shapes of the inputs that leave a needed one open."""
-        if not self._needed:
-            return
-        needing = next(iter(self._needed))
+        """Ask for the shapes of the inputs that leave a needed one open, and for those without so much as a rank."""
+        needing = next(iter(self._needed), "")
         wanted = set(self._needed.values())
         for operator in reversed(nets.predict.operators):
             if wanted.intersection(operator.outputs):
                 wanted.update(operator.inputs)
         for name, value in nets.inputs.items():
-            if name not in wanted:
-                continue
             if value.shape is None:
-                yield Question(
-                    f"the shape of input {name!r}, which {needing} needs, is not in the files",
-                    f"--shape {name}=SIZE,SIZE,...",
-                )
-            elif UNKNOWN in value.shape[1:]:
+                # ONNX wants the rank of every input.
+                why = f", which {needing} needs," if name in wanted else ""
+                yield Question(f"the shape of input {name!r}{why} is not in the files", f"--shape {name}=SIZE,SIZE,...")
+            elif name in wanted and UNKNOWN in value.shape[1:]:
                 sizes = ",".join(
                     "SIZE" if size == UNKNOWN and axis else str(size) for axis, size in enumerate(value.shape)
                 )

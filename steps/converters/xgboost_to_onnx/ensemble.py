@@ -59,8 +59,8 @@ class Ensemble:
         place = np.full(len(tree.left), -1, np.int64)
         place[reached] = np.arange(len(reached))
         is_leaf = tree.left[reached] == -1
-        true = np.where(is_leaf, 0, place[tree.left[reached]])
-        false = np.where(is_leaf, 0, place[tree.right[reached]])
+        # What a leaf has for children is no index; the root, whose place is 0, stands in for both.
+        true, false = (place[np.where(is_leaf, 0, side[reached])] for side in (tree.left, tree.right))
         columns: dict[str, Iterable[Any]] = {
             "nodeids": range(len(reached)),
             "featureids": np.where(is_leaf, 0, tree.feature[reached]).tolist(),

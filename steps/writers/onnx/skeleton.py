@@ -18,6 +18,10 @@ PRODUCER: Final = "klever"
 SMALL_BYTES: Final = 1024
 #: The operator set of ai.onnx.ml that each release of ONNX brought along.
 _ML_OPSET: Final = 3
+#: Operators through which inference follows the elements of flat tensors, which may be shapes.
+_FOLLOWED: Final = frozenset({"Add", "Cast", "Concat", "Gather", "Mul", "Slice", "Squeeze", "Sub", "Unsqueeze"})
+#: It takes some 140 bytes for each of them; shapes have a dozen.
+_MAX_FOLLOWED: Final = 1 << 20
 
 
 def live_nodes(graph: GraphBuilder) -> list[NodeProto]:
@@ -83,12 +87,31 @@ def infer(model: ModelProto) -> ModelProto:
         model.graph.output.remove(output)
     order = list(declared)
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        if _count_followed(inferred.graph) <= _MAX_FOLLOWED:
+            inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
         _restore(inferred.graph, order)
         onnx.checker.check_model(inferred)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
         raise ConversionError(f"the result is no valid ONNX model: {_first_sentence(error)}", stage="write") from error
     return inferred
+
+
+def _count_followed(graph: GraphProto) -> int:
+    """Return how many elements inference would follow, of sizes that it knows."""
+    sizes = {
+        value.name: value.type.tensor_type.shape.dim[0].dim_value
+        for value in (*graph.input, *graph.output, *graph.value_info)
+        if len(value.type.tensor_type.shape.dim) == 1
+    }
+    followed = {name for node in graph.node if node.op_type in _FOLLOWED for name in (*node.input, *node.output)}
+    bodies = (
+        body
+        for node in graph.node
+        for attribute in node.attribute
+        for body in ([attribute.g] if attribute.HasField("g") else attribute.graphs)
+    )
+    return sum(sizes.get(name, 0) for name in followed) + sum(map(_count_followed, bodies))
 
 
 def _restore(graph: GraphProto, order: list[str]) -> None:

@@ -67,7 +67,9 @@ def archive(directory: Path, document: dict[str, Any], weights: bytes | None = N
 
 
 @pytest.mark.parametrize(
-    ("converter", "write"), [(H5, h5), (H5_ONNX, h5), (KERAS, archive), (KERAS_ONNX, archive)], ids=str
+    ("converter", "write"),
+    [(H5, h5), (H5_ONNX, h5), (KERAS, archive), (KERAS_ONNX, archive)],
+    ids=["h5-savedmodel", "h5-onnx", "keras-savedmodel", "keras-onnx"],
 )
 class TestRefusal:
     def test_code_is_refused_by_layer_name(self, converter: Converter, write: Any, tmp_path: Path) -> None:
