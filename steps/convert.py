@@ -185,7 +185,7 @@ def _make(job: _Job, model: Model[LocalFiles], package: Path, scratch: Path, rep
             outputs=evidence.outputs,
             notes=evidence.notes,
         )
-        _check(certificate, job.demands, result.model.signature.inputs or ())
+        check_proof(certificate, job.demands, result.model.signature.inputs or ())
     metadata = _metadata(job.plan.extraction.metadata, made.extraction.metadata, certificate)
     _write(package, metadata, certificate)
     differences = compare_signatures(source.model.signature, result.model.signature)
@@ -276,8 +276,8 @@ def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
                 create_environment(environment(identifier), report)
 
 
-def _check(certificate: Certificate, demands: Demands, inputs: Sequence[Tensor]) -> None:
-    """Raise `UnprovenError` unless the certificate is as good as asked."""
+def check_proof(certificate: Certificate, demands: Demands, inputs: Sequence[Tensor]) -> None:
+    """Raise `UnprovenError` unless the certificate is as good as asked; ``inputs`` are those of the result."""
     if demands.accept(certificate):
         return
     if not certificate.within_tolerance:

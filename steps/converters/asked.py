@@ -14,10 +14,7 @@ def asked_shapes(inputs: Sequence[Tensor], options: Options) -> dict[str, tuple[
     `UnansweredError` where a batch size is asked of an input of unknown rank.
     """
     known = {tensor.name: tensor for tensor in inputs}
-    if unknown := sorted(options.shapes.keys() - known.keys()):
-        raise ConversionError(
-            f"the model has no input {unknown[0]!r}", next_step=f"its inputs are {', '.join(known) or 'none'}"
-        )
+    check_names(list(known), options)
     result = {name: tuple(shape) for name, shape in options.shapes.items()}
     if options.batch is not None:
         for name, tensor in known.items():
@@ -31,6 +28,14 @@ def asked_shapes(inputs: Sequence[Tensor], options: Options) -> dict[str, tuple[
     for name, shape in result.items():
         _check(name, known[name].shape, shape)
     return result
+
+
+def check_names(inputs: Sequence[str], options: Options) -> None:
+    """Raise `ConversionError` where a shape is asked for an input that is not among ``inputs``."""
+    if unknown := sorted(options.shapes.keys() - set(inputs)):
+        raise ConversionError(
+            f"the model has no input {unknown[0]!r}", next_step=f"its inputs are {', '.join(inputs) or 'none'}"
+        )
 
 
 def _check(name: str, own: Sequence[int] | None, asked: Sequence[int]) -> None:

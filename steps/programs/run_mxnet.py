@@ -22,13 +22,16 @@ def run(request: dict[str, Any], progress: Callable[[float, str], None]) -> dict
     with open(symbol_path, encoding="utf-8") as stream:
         text = stream.read()
     graph = json.loads(text)
-    unsafe = sorted({node.get("op") for node in graph.get("nodes", ())} & set(_UNSAFE))
+    operators = {node.get("op") for node in graph.get("nodes", ())}
+    unsafe = sorted(operators & set(_UNSAFE))
     if unsafe:
         return {"refused": "the network calls code by %s" % ", ".join(unsafe), "unsafe": True}
 
     progress(0.0, "starting MXNet")
-    # oneDNN's softmax of SoftmaxOutput takes the last axis, where the operator's definition takes all but the first.
-    os.environ["MXNET_MKLDNN_ENABLED"] = "0"
+    # oneDNN's softmax of SoftmaxOutput takes the last axis, where the operator's definition takes all but the first;
+    # without oneDNN the fused RNN takes other inputs than it has.
+    if operators & {"SoftmaxOutput", "Softmax"} and "RNN" not in operators:
+        os.environ["MXNET_MKLDNN_ENABLED"] = "0"
     import mxnet as mx
 
     progress(0.2, "loading the model")

@@ -9,13 +9,14 @@ import pytest
 from klever.steps.artifact import load_artifact
 from klever.steps.attachments import CERTIFICATE, CONVERSION, attachments
 from klever.steps.conversions import CONVERTED_FROM, Demands
-from klever.steps.convert import compare_signatures, convert
+from klever.steps.convert import check_proof, compare_signatures, convert
 from klever.steps.converters.interface import Options
 from klever.steps.errors import (
     AlreadyExistsError,
     EnvironmentMissingError,
     MetadataError,
     NoPathError,
+    UnprovenError,
     UnsupportedOperatorsError,
 )
 from klever.steps.model.certificate import Certificate, Level, OutputError, Party
@@ -148,6 +149,7 @@ def test_operators_without_a_rule_are_all_named_and_nothing_is_written(
     with pytest.raises(UnsupportedOperatorsError) as refused:
         convert(folder, "ONNX", tmp_path / "result", stores)
     assert refused.value.operators == {"Transmogrify": ("first", "second"), "Defenestrate": ("third",)}
+    assert refused.value.stage == "plan"
     assert not (tmp_path / "result").exists()
 
 
@@ -200,6 +202,23 @@ def test_a_level_that_cannot_be_reached_leaves_nothing(
         demands=Demands(level=Level.COMPARED, unsafe_publish_unverified=True),
     )
     assert made.certificate.level is Level.EXECUTED
+
+
+def test_an_installation_without_the_extra_says_what_to_install(
+    package: Path, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("klever.steps.convert.find_spec", lambda _: None)
+    with pytest.raises(EnvironmentMissingError, match="numpy and onnx") as missing:
+        convert(package, "ONNX", tmp_path / "result", stores)
+    assert "klever[convert]" in missing.value.next_step
+    assert not (tmp_path / "result").exists()
+
+
+def test_sizes_that_a_proof_cannot_guess_are_asked_for() -> None:
+    image = Tensor(name="data", dtype="float32", shape=(-1, 3, -1, -1))
+    with pytest.raises(UnprovenError) as unproven:
+        check_proof(certificate(Level.NONE), Demands(), [image])
+    assert "--shape" in unproven.value.next_step
 
 
 def signature(**outputs: tuple[int, ...]) -> Signature:

@@ -1,5 +1,6 @@
 """The source: its network with the shapes that a person asks for, and where its weights lie."""
 
+from klever.steps.converters.asked import check_names
 from klever.steps.converters.interface import Options, SourceModel
 from klever.steps.errors import LimitExceededError, MissingFilesError
 from klever.steps.files import opened
@@ -16,13 +17,14 @@ def read_source(model: SourceModel, options: Options) -> tuple[Graph, str, dict[
     """Return the network, the file that holds the weights, and where in it the blobs of each layer are.
 
     Inputs have the shapes of the prototxt, in what it leaves open those that the author wrote, and over both what the
-    options say. Raises a `ModelError`.
+    options say. Raises a `ModelError`, or `ConversionError` for an input that there is not.
     """
     graph, files = read_network(model.files, model.claim)
     if not files:
         raise MissingFilesError("the network has no weights", missing=("one *.caffemodel",))
     with opened(model.files, files[0]) as source:
         weights = read_weights(source)
+    check_names([given.name for given in graph.inputs], options)
     written = {tensor.name: tensor.shape for tensor in model.signature.inputs or ()}
     inputs = tuple(
         given._replace(shape=_shape(given.name, _together(given.shape, written.get(given.name)), options))
@@ -41,7 +43,7 @@ def _together(stated: Shape, written: Shape) -> Shape:
 
 def _shape(name: str, shape: Shape, options: Options) -> Shape:
     shape = options.shapes.get(name, shape)
-    if shape and options.batch is not None and name not in options.shapes:
+    if shape and options.batch is not None:
         shape = (options.batch, *shape[1:])
     total = 1
     for size in shape or ():

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
+from klever.steps.converters.asked import check_names
 from klever.steps.converters.interface import Options, SourceModel
 from klever.steps.encodings.prototext import MAX_TEXT_BYTES, decode_prototext
-from klever.steps.errors import LimitExceededError, MalformedModelError, MissingFilesError
+from klever.steps.errors import ConversionError, LimitExceededError, MalformedModelError, MissingFilesError
 from klever.steps.files import ModelFiles, Source
 from klever.steps.formats.netdef.graph import Net, Operator, build_net, find_inputs, find_outputs, read_net
-from klever.steps.formats.netdef.inputs import imply_values
+from klever.steps.formats.netdef.inputs import Implied, imply_values
 from klever.steps.formats.netdef.placeholders import find_placeholders
 from klever.steps.formats.netdef.shapes import infer_values
 from klever.steps.formats.netdef.values import Value
+from klever.steps.model.shapes import UNKNOWN, Shape, ShapeMismatchError, merge
 from klever.steps.model.signature import Tensor
 
 #: Operators whose index input may be int32 or int64, by the place of that input.
@@ -43,7 +45,7 @@ class Nets(NamedTuple):
 
 
 def read_nets(model: SourceModel, options: Options, stack: ExitStack) -> Nets:
-    """Read both nets; the files are closed with ``stack``. Raises a `ModelError`."""
+    """Read both nets; the files are closed with ``stack``. Raises a `ModelError`, or `ConversionError`."""
     paths = [path for path in model.claim.files if not path.endswith(".json")]
     if len(paths) != 2:
         raise MissingFilesError("a NetDef is two nets", missing=("init_net.pb", "predict_net.pb"))
@@ -56,10 +58,11 @@ def read_nets(model: SourceModel, options: Options, stack: ExitStack) -> Nets:
         del filled[name]
     told = {tensor.name: tensor for tensor in model.signature.inputs or ()}
     indices = _find_indices(predict.operators)
-    inputs = {
-        name: _fed(name, told.get(name), options, indices=name in indices)
-        for name in find_inputs(predict, frozenset(filled))
-    }
+    names = find_inputs(predict, frozenset(filled))
+    check_names(names, options)
+    inputs = {name: _fed(name, told.get(name), options, indices=name in indices) for name in names}
+    for name in options.shapes:
+        _check(name, inputs[name].shape, implied.get(name))
     outputs = find_outputs(predict, frozenset(filled))
     return Nets(predict, init, (predict_source, init_source), inputs, outputs, filled)
 
@@ -85,10 +88,21 @@ def _find_indices(operators: tuple[Operator, ...]) -> frozenset[str]:
 
 def _fed(name: str, tensor: Tensor | None, options: Options, *, indices: bool) -> Value:
     """Return shape and type of an input: what the person asks for, else what the signature says."""
-    shape = options.shapes.get(name)
-    if shape is None:
-        shape = tensor.shape if tensor is not None else None
-        if shape and options.batch is not None:
-            shape = (options.batch, *shape[1:])
+    shape = options.shapes.get(name, tensor.shape if tensor is not None else None)
+    if shape and options.batch is not None:
+        shape = (options.batch, *shape[1:])
     dtype = tensor.dtype if tensor is not None else None
     return Value(None if shape is None else tuple(shape), dtype or ("int64" if indices else "float32"))
+
+
+def _check(name: str, asked: Shape, implied: Implied | None) -> None:
+    """Raise `ConversionError` where a shape that a person asks for is none that the weights take."""
+    if implied is None or not implied.binding:
+        return
+    try:
+        merge(implied.value.shape, tuple(UNKNOWN if size < 0 else size for size in asked or ()))
+    except ShapeMismatchError:
+        raise ConversionError(
+            f"the shape {asked} for input {name!r} contradicts the weights, which take {implied.value.shape}",
+            next_step="give a shape that fits",
+        ) from None

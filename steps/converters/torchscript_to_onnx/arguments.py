@@ -6,8 +6,8 @@ What does not belong here: values to run them with, which the program makes.
 from dataclasses import dataclass
 from typing import Any
 
+from klever.steps.converters.asked import check_names
 from klever.steps.converters.interface import Options
-from klever.steps.errors import ConversionError
 from klever.steps.model.signature import Signature, Tensor
 
 
@@ -46,11 +46,7 @@ def arguments(signature: Signature, options: Options) -> tuple[Argument, ...]:
     One that may be left out is, unless it is a tensor whose shape somebody told. The sizes that an archive holds are
     those of an example, so that others may be asked for. Raises `ConversionError` for a name that no argument has.
     """
-    names = [tensor.name for tensor in signature.inputs or ()]
-    if unknown := sorted(options.shapes.keys() - set(names)):
-        raise ConversionError(
-            f"the model has no input {unknown[0]!r}", next_step=f"its inputs are {', '.join(names) or 'none'}"
-        )
+    check_names([tensor.name for tensor in signature.inputs or ()], options)
     return tuple(_argument(tensor, options) for tensor in signature.inputs or ())
 
 
@@ -58,7 +54,7 @@ def _argument(tensor: Tensor, options: Options) -> Argument:
     facts = tensor.model_extra or {}
     kind = str(facts.get("torchType", "Tensor"))
     shape = options.shapes.get(tensor.name, tensor.shape)
-    if shape and options.batch is not None and tensor.name not in options.shapes:
+    if shape and options.batch is not None:
         shape = (options.batch, *shape[1:])
     can_be_left = bool(facts.get("optional"))
     is_given = not can_be_left or (kind == "Tensor" and shape is not None)

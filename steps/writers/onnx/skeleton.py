@@ -18,6 +18,8 @@ PRODUCER: Final = "klever"
 SMALL_BYTES: Final = 1024
 #: The operator set of ai.onnx.ml that each release of ONNX brought along.
 _ML_OPSET: Final = 3
+#: What inference begins each of its findings with.
+_PLACE: Final = "(op_type:"
 #: Operators through which inference follows the elements of flat tensors, which may be shapes.
 _FOLLOWED: Final = frozenset({"Add", "Cast", "Concat", "Gather", "Mul", "Slice", "Squeeze", "Sub", "Unsqueeze"})
 #: It takes some 140 bytes for each of them; shapes have a dozen.
@@ -93,7 +95,11 @@ def infer(model: ModelProto) -> ModelProto:
         _restore(inferred.graph, order)
         onnx.checker.check_model(inferred)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
-        raise ConversionError(f"the result is no valid ONNX model: {_first_sentence(error)}", stage="write") from error
+        raise ConversionError(
+            f"the result is no valid ONNX model: {_first_sentence(error)}",
+            stage="write",
+            next_step="check the shapes that were asked for, or report the model's operators and this message",
+        ) from error
     return inferred
 
 
@@ -132,5 +138,7 @@ def _restore(graph: GraphProto, order: list[str]) -> None:
 
 
 def _first_sentence(error: Exception) -> str:
+    """Return what was found first; what follows from it is no help."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines)[:500]
+    first, mark, rest = " ".join(lines).partition(_PLACE)
+    return (first + mark + rest.partition(_PLACE)[0]).strip()[:500]

@@ -40,6 +40,8 @@ from klever.steps.errors import (
 )
 from klever.steps.formats.netdef.graph import Argument, Net, Operator
 from klever.steps.formats.netdef.values import Value
+from klever.steps.plan import plan
+from klever.steps.recognise import recognise
 
 pytest.importorskip("onnxruntime")
 
@@ -297,6 +299,18 @@ def test_a_shape_that_decides_is_asked_for(tmp_path: Path) -> None:
         CONVERTER.convert(source_model(tmp_path, b"", predict), Options(), tmp_path)
     answered = Options(shapes={"x": (1, 4, 2, 2)})
     assert not CONVERTER.survey(source_model(tmp_path, b"", predict), answered).questions
+
+
+def test_an_input_of_unknown_rank_is_asked_for(models: Path) -> None:
+    with pytest.raises(UnansweredError, match="'X' is not in the files; the shape of input 'Y'") as unanswered:
+        plan(recognise(models / "NetDef" / "fake_inputs" / "model"), "ONNX").check()
+    assert unanswered.value.next_step == "add --shape X=SIZE,SIZE,... --shape Y=SIZE,SIZE,..."
+
+
+@pytest.mark.parametrize("shapes", [{"bogus": (1,)}, {"data": (1, 2)}, {"data": (1, 99, 28, 28)}], ids=str)
+def test_a_shape_that_the_net_cannot_have_is_refused(shapes: dict[str, tuple[int, ...]], models: Path) -> None:
+    with pytest.raises(ConversionError, match=r"no input 'bogus'|contradicts the weights"):
+        plan(recognise(models / "NetDef" / "opmix_brew" / "model"), "ONNX", Options(shapes=shapes))
 
 
 def test_a_shape_that_decides_nothing_is_not_asked_for(tmp_path: Path) -> None:

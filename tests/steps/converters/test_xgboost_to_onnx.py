@@ -116,6 +116,14 @@ def test_nodes_that_pruning_left_behind_are_left_out(small: Any, tmp_path: Path)
     assert next(list(each.ints) for each in node.attribute if each.name == "nodes_nodeids") == [0]
 
 
+def test_what_a_leaf_has_for_a_right_child_is_no_index(small: Any, tmp_path: Path) -> None:
+    tree = trees(small)[0]
+    leaves = [node for node, left in enumerate(tree["left_children"]) if left == -1]
+    for node in leaves:
+        tree["right_children"][node] = 2**31 - 1
+    CONVERTER.convert(written(small, tmp_path / "model.json"), Options(), tmp_path)
+
+
 def test_early_stopping_is_told(small: Any, tmp_path: Path) -> None:
     small["learner"]["attributes"] = {"best_iteration": "0"}
     small["learner"]["gradient_booster"]["model"] |= {"trees": trees(small) * 2, "tree_info": [0, 0]}

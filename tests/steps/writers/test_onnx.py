@@ -198,6 +198,15 @@ def test_a_graph_that_breaks_the_rules_is_not_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_inference_follows_no_flat_tensor_of_absurd_size(tmp_path: Path) -> None:
+    # It would take 140 bytes an element, 300 GB here.
+    graph = GraphBuilder("flat")
+    flat = graph.weight("flat", Weight("float32", (1 << 31,), lambda: [b""]))
+    graph.output(graph.add("Add", [flat, flat]))
+    with pytest.raises(ConversionError, match="0 bytes instead of"):
+        write_model(graph, tmp_path / "model.onnx")
+
+
 def test_names_stay_unique_and_reserved_ones_wait() -> None:
     graph = GraphBuilder("names")
     x = graph.input("x", "float32", (1,))
