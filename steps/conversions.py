@@ -17,6 +17,7 @@ from klever.steps.attachments import CERTIFICATE, CONVERSION, attach, attachment
 from klever.steps.converters.interface import Options
 from klever.steps.copy import copy
 from klever.steps.errors import (
+    KleverError,
     ManifestError,
     MetadataError,
     NotFoundError,
@@ -112,8 +113,8 @@ def find_in_store(
     if found := _load(wanted, demands, destination, stores):
         return found
     for place in _recorded(wanted, source, stores) if source else ():
-        if _load(wanted, demands, place, stores):
-            return _load(wanted, demands, copy(place, destination, stores), stores)
+        if _is_there(wanted, demands, place, stores):
+            return _load(wanted, demands, copy(parse_reference(place), destination, stores), stores)
     return None
 
 
@@ -150,7 +151,14 @@ def _load(wanted: Wanted, demands: Demands, reference: Reference, stores: Stores
     return None
 
 
-def _recorded(wanted: Wanted, source: StoredArtifact, stores: Stores) -> Iterator[Reference]:
+def _is_there(wanted: Wanted, demands: Demands, place: str, stores: Stores) -> bool:
+    """Say whether a record leads to a result; anybody may have written it, and what it names may be out of reach."""
+    with suppress(KleverError):
+        return _load(wanted, demands, parse_reference(place), stores) is not None
+    return False
+
+
+def _recorded(wanted: Wanted, source: StoredArtifact, stores: Stores) -> Iterator[str]:
     for found in attachments(stores.open(source.reference), source.reference, CONVERSION):
         if found.annotations.get(CONVERSION_KEY) == wanted.key and (place := found.annotations.get(CONVERTED_TO)):
-            yield parse_reference(place)
+            yield place

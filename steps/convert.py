@@ -88,8 +88,9 @@ def convert(
         return found
     with at_stage("plan"):
         job.plan.check()
-    _prepare(job, create=create_environments, report=report)
-    with scratch_directory("klever-convert") as scratch:
+    with at_stage("convert"):
+        _prepare(job, create=create_environments, report=report)
+    with at_stage("convert"), scratch_directory("klever-convert") as scratch:
         model = _fetched(job, scratch / "source", stores, _part(report, 0.0, _CONVERSION_BEGINS))
         if isinstance(destination, Path):
             with staged_directory(destination, force=force) as package:
@@ -258,7 +259,6 @@ def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
     if lacking := [name for name in _NEEDED_MODULES if find_spec(name) is None]:
         raise EnvironmentMissingError(
             f"converting needs {' and '.join(lacking)}, which this installation of Klever lacks",
-            stage="convert",
             next_step="install Klever with its extra: pip install 'klever[convert]'",
         )
     required = job.demands.level is Level.COMPARED and not job.demands.unsafe_publish_unverified

@@ -12,7 +12,7 @@ from klever.steps.converters.interface import Options, SourceModel, Survey, chec
 from klever.steps.converters.paths import Path, find_paths, reachable
 from klever.steps.converters.table import PAIRS
 from klever.steps.environments import environment, is_available
-from klever.steps.errors import NoPathError, at_stage
+from klever.steps.errors import ConversionError, NoPathError, at_stage
 from klever.steps.extract import Extraction, extract
 from klever.steps.files import ModelFiles
 from klever.steps.formats.table import load_format
@@ -84,11 +84,16 @@ def plan(model: Model[ModelFiles], target: str, options: Options | None = None) 
     """Plan the conversion of a recognised model to the format ``target``.
 
     Of several paths the best one that covers every operator is taken, else the best of all. Raises `NoPathError`, a
-    `MetadataError` for an unknown format, a `ModelError` for the source's bytes.
+    `MetadataError` for an unknown format, a `ConversionError` for options that the target or the model cannot have, a
+    `ModelError` for the source's bytes.
     """
     options = options or Options()
     with at_stage("plan"):
         paths = _paths(model.format.id, load_format(target).id)
+        if options.dtype and paths[0][-1].target != "ONNX":
+            raise ConversionError(
+                f"half precision is made in ONNX alone, not in {paths[0][-1].target}", next_step="leave out --dtype"
+            )
         extraction = extract(model)
         signature = extraction.metadata.signature
         if signature is None:

@@ -5,6 +5,7 @@ of its own that ends as a whole with it or with Klever. What does not belong her
 """
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -22,6 +23,7 @@ from klever.steps.environments.table import Environment, environment
 from klever.steps.errors import (
     ConversionError,
     EnvironmentMissingError,
+    StorageError,
     UnsafeModelError,
     UnsupportedOperatorsError,
     printable,
@@ -223,9 +225,16 @@ def _result(reply: dict[str, Any], program: str, wanted: Environment, log: str) 
             f"the environment {wanted.id} is not whole: {cause}",
             next_step=f"run klever environments delete {wanted.id}, then create it again",
         )
+    _check_room(cause, program)
     if kind == "MemoryError":
         raise ProgramFailedError(f"{program} ran out of memory in {wanted.id}", log=log, next_step=_MORE_MEMORY)
     raise ProgramFailedError(f"{program} failed in {wanted.id}: {kind}: {cause}", log=log)
+
+
+def _check_room(cause: str, program: str) -> None:
+    """Raise `StorageError` where a program failed for want of room on the disk, which says nothing about a model."""
+    if f"[Errno {errno.ENOSPC}]" in cause:
+        raise StorageError(f"{program} found no room on the disk of the temporary files")
 
 
 def _refusal(result: dict[str, Any]) -> ConversionError | UnsafeModelError | UnsupportedOperatorsError:
@@ -249,4 +258,5 @@ def _ended(code: int, program: str, wanted: Environment, log: str) -> ProgramFai
             name = signal.Signals(-code).name
             return ProgramFailedError(f"{program} crashed in {wanted.id} with {name}", log=log)
     last = next((line for line in reversed(log.splitlines()) if line.strip()), "it printed nothing")
+    _check_room(last, program)
     return ProgramFailedError(f"{program} ended with code {code} in {wanted.id}: {printable(last, 300)}", log=log)

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from klever.steps.artifact import load_artifact
-from klever.steps.attachments import CERTIFICATE, CONVERSION, attachments
-from klever.steps.conversions import CONVERTED_FROM, Demands
+from klever.steps.attachments import CERTIFICATE, CONVERSION, attach, attachments
+from klever.steps.conversions import CONVERSION_KEY, CONVERTED_FROM, CONVERTED_TO, Demands
 from klever.steps.convert import check_proof, compare_signatures, convert
 from klever.steps.converters.interface import Options
 from klever.steps.errors import (
     AlreadyExistsError,
+    ConversionError,
     EnvironmentMissingError,
     MetadataError,
     NoPathError,
@@ -118,6 +119,20 @@ def test_a_published_result_is_found_under_its_name_and_under_a_new_one(package:
     assert first.reference.digest == again.reference.digest == elsewhere.reference.digest
 
 
+@pytest.mark.parametrize("place", ["no reference", "127.0.0.1:1/vision/mlp:v1", "vision/other:v1"])
+def test_a_record_that_leads_nowhere_is_passed_over(place: str, package: Path, stores: Stores) -> None:
+    publish(package, SOURCE, stores)
+    made = convert(SOURCE, "ONNX", RESULT, stores, demands=UNPROVEN)
+    key = load_artifact(stores.open(RESULT), RESULT).manifest.annotations[CONVERSION_KEY]
+    elsewhere = parse_reference("vision/elsewhere:v1")
+    publish(package, elsewhere, stores, changes={"author": "Eve"})
+    bait = load_artifact(stores.open(elsewhere), elsewhere)
+    annotations = {CONVERSION_KEY: key, CONVERTED_TO: place}
+    attach(stores.open(elsewhere), elsewhere, bait.descriptor, CONVERSION, b"{}", annotations)
+    again = convert(elsewhere, "ONNX", parse_reference("vision/again:v1"), stores, demands=UNPROVEN)
+    assert (made.found, again.found) == (False, False)
+
+
 def test_a_path_and_a_reference_to_the_same_bytes_name_one_result(package: Path, stores: Stores) -> None:
     publish(package, SOURCE, stores)
     convert(SOURCE, "ONNX", RESULT, stores, demands=UNPROVEN)
@@ -161,6 +176,12 @@ def test_no_path_is_told_with_what_there_is(package: Path, stores: Stores, tmp_p
         convert(package, "MXNetParams", tmp_path / "result", stores)
     with pytest.raises(MetadataError):
         convert(package, "Onyx", tmp_path / "result", stores)
+
+
+def test_half_precision_is_not_promised_for_what_cannot_have_it(models: Path, stores: Stores, tmp_path: Path) -> None:
+    network = models / "CaffeModel" / "tiny_v1" / "model"
+    with pytest.raises(ConversionError, match="not in NetDef"):
+        convert(network, "NetDef", tmp_path / "result", stores, options=Options(dtype="float16"))
 
 
 def certificate(level: Level, *, agrees: bool = True) -> Certificate:

@@ -64,6 +64,8 @@ def _print(target: str, document: dict[str, Any]) -> None:
         rows += [(kind if index == 0 else "", line) for index, line in enumerate(lines)]
     if signature["layers"]:
         rows.append(("layers", output.layers_line(signature["layers"], 12)))
+    if certificate := document.get("certificate"):
+        rows.append(("proof", f"{certificate['level']}, converted from {certificate['source']['format']}"))
     others = list(document.get("signatures", {}))
     if len(others) > 1:
         rows.append(("signatures", ", ".join(others)))

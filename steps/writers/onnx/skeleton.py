@@ -117,7 +117,8 @@ def _count_followed(graph: GraphProto) -> int:
         for attribute in node.attribute
         for body in ([attribute.g] if attribute.HasField("g") else attribute.graphs)
     )
-    return sum(sizes.get(name, 0) for name in followed) + sum(map(_count_followed, bodies))
+    own: int = sum(sizes.get(name, 0) for name in followed)
+    return own + sum(map(_count_followed, bodies))
 
 
 def _restore(graph: GraphProto, order: list[str]) -> None:

@@ -19,6 +19,7 @@ from klever.steps.errors import (
     ConversionError,
     EnvironmentMissingError,
     NotFoundError,
+    StorageError,
     UnsafeModelError,
     UnsupportedOperatorsError,
 )
@@ -117,6 +118,12 @@ def test_a_missing_module_means_that_the_environment_is_not_whole(call: Call) ->
 def test_an_end_without_a_reply_is_named(call: Call, body: str, told: str) -> None:
     with pytest.raises(ProgramFailedError, match=told):
         call(body)
+
+
+@pytest.mark.parametrize("ending", ["raise OSError(errno.ENOSPC, 'full')", "sys.exit('[Errno 28] full')"])
+def test_a_full_disk_is_no_failure_of_the_program(call: Call, ending: str) -> None:
+    with pytest.raises(StorageError, match="no room"):
+        call(f"import errno, sys; {ending}")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux alone")
