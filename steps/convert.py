@@ -259,7 +259,7 @@ def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
     if lacking := [name for name in _NEEDED_MODULES if find_spec(name) is None]:
         raise EnvironmentMissingError(
             f"converting needs {' and '.join(lacking)}, which this installation of Klever lacks",
-            next_step="install Klever with its extra: pip install 'klever[convert]'",
+            next_step="in Klever's directory run pip install --constraint constraints.txt '.[convert]'",
         )
     required = job.demands.level is Level.COMPARED and not job.demands.unsafe_publish_unverified
     proven = needed_environments(Subject(job.plan.source, job.plan.model), job.plan.target)

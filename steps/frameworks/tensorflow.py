@@ -143,13 +143,16 @@ def _read_values(dtype: int, size: int, content: dict[int, list[int | Part]]) ->
         return struct.unpack(f"<{size}{code}", raw)
     # The small integers share int_val with int32.
     field, code = _VALUE_FIELDS.get(3 if dtype in (4, 5, 6, 17) else dtype, (0, ""))
+    width = struct.calcsize(f"<{code}")
     values: list[Number] = []
     for item in content.get(field, ()):
+        if code and (item >> 8 * width if isinstance(item, int) else len(item) % width):
+            raise MalformedModelError("a constant of the graph holds values of another type than its own")
         if isinstance(item, int):
-            bits = item if not code else struct.unpack(f"<{code}", item.to_bytes(struct.calcsize(code), "little"))[0]
+            bits = item if not code else struct.unpack(f"<{code}", item.to_bytes(width, "little"))[0]
             values.append(signed(bits) if isinstance(bits, int) else bits)
         elif isinstance(item, bytes) and code:
-            values += struct.unpack(f"<{len(item) // struct.calcsize(code)}{code}", item)
+            values += struct.unpack(f"<{len(item) // width}{code}", item)
         elif isinstance(item, bytes):
             values += _varints(item)
     if not values:

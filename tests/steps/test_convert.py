@@ -231,7 +231,7 @@ def test_an_installation_without_the_extra_says_what_to_install(
     monkeypatch.setattr("klever.steps.convert.find_spec", lambda _: None)
     with pytest.raises(EnvironmentMissingError, match="numpy and onnx") as missing:
         convert(package, "ONNX", tmp_path / "result", stores)
-    assert "klever[convert]" in missing.value.next_step
+    assert "'.[convert]'" in missing.value.next_step
     assert not (tmp_path / "result").exists()
 
 

@@ -49,6 +49,12 @@ def test_small_constants_are_read_in_every_spelling(content: bytes, values: tupl
     assert (constant.dtype, constant.shape, constant.values) == (3, (2,), values)
 
 
+@pytest.mark.parametrize("content", [field(5, b"abc"), field(5, 2**40)], ids=["packed", "unpacked"])
+def test_values_of_another_type_than_the_constant_are_malformed(content: bytes) -> None:
+    with pytest.raises(MalformedModelError, match="another type"):
+        read_constant(field(1, 1) + field(2, shape(1)) + content)
+
+
 def test_large_constants_keep_type_and_shape_only() -> None:
     constant = read_constant(field(1, 1) + field(2, shape(1000, 1000)) + field(4, bytes(5000)))
     assert (constant.dtype, constant.shape, constant.values) == (1, (1000, 1000), None)
