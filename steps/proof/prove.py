@@ -13,6 +13,7 @@ from klever.steps.converters.interface import Progress, no_progress
 from klever.steps.environments import environment, is_available, run
 from klever.steps.errors import ConversionError, EnvironmentMissingError, KleverError, ModelError, storage_error
 from klever.steps.model.certificate import Level, Runtime
+from klever.steps.model.signature import Tensor
 from klever.steps.oci.staging import scratch_directory
 from klever.steps.proof.interface import Evidence, Subject
 from klever.steps.proof.requests import build_request
@@ -51,15 +52,14 @@ def prove(
         return Evidence(Level.NONE, notes=("a proof needs numpy: install klever[convert]",))
     evidence = Evidence(Level.NONE, seed=seed)
     try:
-        given = [each.model.signature.inputs or () for each in (source, result)]
-        pairs = make_inputs(given[0], given[1], seed, ranges or {})
+        pairs = make_inputs(_given(source, result), result.model.signature.inputs or (), seed, ranges or {})
         evidence = replace(evidence, inputs=tuple(pair.tensor for pair in pairs))
         made = _run_result(result, pairs, _part(report, 0.0, _RESULT_RAN))
     except _FINDINGS as error:
         return replace(evidence, notes=(_note("the result was not run", error),))
     evidence = replace(evidence, level=Level.EXECUTED, result_runtime=made.runtime, notes=made.notes)
     try:
-        expected = _run_source(source, pairs, _part(report, _RESULT_RAN, _SOURCE_RAN))
+        expected = _run_source(source, result, pairs, _part(report, _RESULT_RAN, _SOURCE_RAN))
     except _FINDINGS as error:
         return replace(evidence, notes=(_note("the source was not run", error), *evidence.notes))
     evidence = replace(evidence, source_runtime=expected.runtime)
@@ -89,16 +89,23 @@ def _compared(
     return replace(evidence, level=Level.COMPARED, tolerance=tolerance, outputs=outputs)
 
 
-def _run_source(source: Subject, pairs: "Sequence[Pair]", report: Progress) -> _Ran:
+def _run_source(source: Subject, result: Subject, pairs: "Sequence[Pair]", report: Progress) -> _Ran:
     from klever.steps.proof.inputs import values_for
 
     signature = source.model.signature
-    given = values_for(signature.inputs or (), [pair.source for pair in pairs], pairs)
+    given = values_for(_given(source, result), [pair.source for pair in pairs], pairs)
     with scratch_directory("klever-prove") as scratch:
         ran = _run(source, runner_of(source), given, scratch, report)
     # A program may tell more than the signature has: the blobs that a network keeps for its training.
     named = [tensor.name for tensor in signature.outputs or () if tensor.name in ran.outputs]
     return ran._replace(outputs={name: ran.outputs[name] for name in named}) if named else ran
+
+
+def _given(source: Subject, result: Subject) -> tuple[Tensor, ...]:
+    """Return the inputs that the source gets: not those that the result was made without, with their defaults."""
+    known = {tensor.name for tensor in result.model.signature.inputs or ()}
+    inputs = source.model.signature.inputs or ()
+    return tuple(each for each in inputs if each.name in known or not (each.model_extra or {}).get("optional"))
 
 
 def _run_result(result: Subject, pairs: "Sequence[Pair]", report: Progress) -> _Ran:

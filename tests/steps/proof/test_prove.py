@@ -8,6 +8,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from klever.steps.conversions import Demands
+from klever.steps.convert import convert
 from klever.steps.converters.interface import SourceModel
 from klever.steps.environments import environment, is_available
 from klever.steps.errors import StorageError
@@ -19,6 +21,7 @@ from klever.steps.model.signature import Signature, Tensor
 from klever.steps.proof import Subject, needed_environments, prove
 from klever.steps.proof.runners import RUNNERS, Runner
 from klever.steps.recognise import recognise
+from klever.steps.stores import Stores
 
 pytestmark = pytest.mark.skipif(
     not is_available(environment("prove-onnx")), reason="needs onnxruntime, of the extra convert"
@@ -182,3 +185,11 @@ def test_every_runner_is_a_program_in_an_environment_of_the_table() -> None:
         if isinstance(runner, Runner):
             environment(runner.environment)
             assert (PROGRAMS / f"{runner.program}.py").is_file()
+
+
+@pytest.mark.environment("convert-torch")
+def test_an_argument_that_was_left_to_its_default_is_left_in_the_source_too(models: Path, tmp_path: Path) -> None:
+    source = models / "TorchScript" / "branch_scripted_torch215" / "model"
+    made = convert(source, "ONNX", tmp_path / "result", Stores(), demands=Demands(level=Level.COMPARED))
+    assert made.certificate.within_tolerance
+    assert [tensor.name for tensor in made.certificate.inputs] == ["input__0"]
