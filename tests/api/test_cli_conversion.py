@@ -11,6 +11,12 @@ import pytest
 from .conftest import Klever
 
 
+@pytest.fixture(autouse=True)
+def no_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prove nothing by a framework, whatever environments this machine has."""
+    monkeypatch.setenv("KLEVER_ENVIRONMENTS", str(tmp_path / "environments"))
+
+
 @pytest.fixture
 def mlp(models: Path) -> Path:
     return models / "MXNetParams" / "mlp" / "model"

@@ -31,6 +31,12 @@ SOURCE, RESULT = parse_reference("vision/mlp:v1"), parse_reference("vision/mlp-o
 UNPROVEN = Demands(level=Level.NONE)
 
 
+@pytest.fixture(autouse=True)
+def no_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prove nothing by a framework, whatever environments this machine has."""
+    monkeypatch.setenv("KLEVER_ENVIRONMENTS", str(tmp_path / "environments"))
+
+
 @pytest.fixture
 def stores(tmp_path: Path) -> Stores:
     return Stores(home=tmp_path / "home")
@@ -207,10 +213,7 @@ def test_a_result_is_accepted_by_its_certificate(required: Level, reached: Level
     assert Demands(level=required, unsafe_publish_unverified=True).accept(proof)
 
 
-def test_a_level_that_cannot_be_reached_leaves_nothing(
-    package: Path, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KLEVER_ENVIRONMENTS", str(tmp_path / "none"))
+def test_a_level_that_cannot_be_reached_leaves_nothing(package: Path, stores: Stores, tmp_path: Path) -> None:
     with pytest.raises(EnvironmentMissingError) as missing:
         convert(package, "ONNX", tmp_path / "result", stores, demands=Demands(level=Level.COMPARED))
     assert missing.value.next_step == "run klever environments create prove-mxnet"
