@@ -4,41 +4,17 @@ Inputs and outputs of the signature ``serving_default`` have the names of the la
 which the program `export_keras` runs.
 """
 
-from pathlib import Path
-
-from klever.steps.converters.interface import (
-    Conversion,
-    Converter,
-    Options,
-    Progress,
-    SourceModel,
-    Survey,
-    no_progress,
-)
-from klever.steps.converters.keras_models import ENVIRONMENT, KerasModel, check_keras, export, survey_keras
+from klever.steps.converters.interface import SourceModel
+from klever.steps.converters.keras_models import KerasConverter, KerasModel, export
 from klever.steps.files import opened
 from klever.steps.formats.h5.reader import read_configuration
 from klever.steps.formats.h5.weights import check_weights
 
 
-class H5ToSavedModel(Converter):
+class H5ToSavedModel(KerasConverter):
     """Keras in HDF5 to SavedModel."""
 
     version = "1"
-    environment = ENVIRONMENT
-
-    def survey(self, model: SourceModel, options: Options) -> Survey:
-        """List the layers that are not Keras's own, from the configuration alone."""
-        return survey_keras(open_model(model), options)
-
-    def convert(
-        self, model: SourceModel, options: Options, directory: Path, progress: Progress = no_progress
-    ) -> Conversion:
-        """Check configuration and weights, then let the model's own Keras export it."""
-        source = open_model(model)
-        check_keras(source)
-        check_weights_of(model)
-        return export(source, options, directory, progress)
 
 
 def open_model(model: SourceModel) -> KerasModel:
@@ -46,7 +22,7 @@ def open_model(model: SourceModel) -> KerasModel:
     name = model.claim.files[0]
     with opened(model.files, name) as content:
         config, facts = read_configuration(content)
-    return KerasModel(model.path(name), "h5", config, facts)
+    return KerasModel(model.local_path(name), "h5", config, facts)
 
 
 def check_weights_of(model: SourceModel) -> None:
@@ -55,4 +31,4 @@ def check_weights_of(model: SourceModel) -> None:
         check_weights(content)
 
 
-CONVERTER = H5ToSavedModel()
+CONVERTER = H5ToSavedModel(open_model, check_weights_of, export)

@@ -100,9 +100,14 @@ class SourceModel:
 
     def path(self, name: str) -> Path:
         """Return where a file of the model lies on the disk; for `Converter.convert` only."""
-        if not isinstance(self.files, LocalFiles):
+        path = self.local_path(name)
+        if path is None:
             raise TypeError("the files of this model are not on the local disk")
-        return self.files.paths[name]
+        return path
+
+    def local_path(self, name: str) -> Path | None:
+        """Return where a file of the model lies on the disk; None where it lies in a registry."""
+        return self.files.paths[name] if isinstance(self.files, LocalFiles) else None
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,26 @@
-"""What both converters of Keras models share: the check of the configuration, and the export by a program.
+"""What the converters of Keras models share: all but the container that holds the model.
 
 What does not belong here: the containers, HDF5 and ZIP.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from klever.steps.converters.asked import as_lists, asked_shapes
-from klever.steps.converters.interface import Conversion, Options, Progress, Survey, Uncovered
+from klever.steps.converters.interface import (
+    Conversion,
+    Converter,
+    Options,
+    Progress,
+    SourceModel,
+    Survey,
+    Uncovered,
+    no_progress,
+)
 from klever.steps.converters.tensorflow_graphs import ENVIRONMENT, run_export
 from klever.steps.environments import run
 from klever.steps.errors import MalformedModelError, UnsafeModelError, UnsupportedOperatorsError
@@ -23,14 +32,13 @@ from klever.steps.frameworks.keras.translation import translate
 from klever.steps.frameworks.keras.vetting import Foreign, find_foreign
 from klever.steps.model.signature import Tensor
 
-__all__ = ["ENVIRONMENT", "KerasModel", "check_keras", "export", "export_onnx", "request_of", "survey_keras"]
-
 
 @dataclass(frozen=True)
 class KerasModel:
     """A Keras model as its file describes it."""
 
-    path: Path
+    #: None where the file lies in a registry: a survey needs no more than the configuration.
+    path: Path | None
     #: ``h5`` or ``keras``.
     container: str
     config: Mapping[str, Any]
@@ -94,6 +102,8 @@ def check_keras(source: KerasModel) -> None:
 
 def request_of(source: KerasModel, options: Options) -> dict[str, Any]:
     """Return what a program needs to build the model; raises `MalformedModelError` where it is no graph of layers."""
+    if source.path is None:
+        raise TypeError("the file of this Keras model is not on the local disk")
     signature = interpret(source.config).signature
     inputs, outputs = signature.inputs or (), signature.outputs or ()
     if not outputs:
@@ -126,17 +136,48 @@ def _names(tensors: tuple[Tensor, ...]) -> list[str]:
 def export(source: KerasModel, options: Options, directory: Path, progress: Progress) -> Conversion:
     """Save the model's inference as a SavedModel in ``directory``, in a process of its own.
 
-    Raises as `check_keras` before anything is started, and a `ConversionError` where Keras cannot load the model.
+    Raises as `request_of` before anything is started, and a `ConversionError` where Keras cannot load the model.
     """
-    check_keras(source)
     request = request_of(source, options)
     run(ENVIRONMENT, "export_keras", {**request, "directory": str(directory.absolute())}, progress)
     return Conversion(ranges=ranges_of(source))
 
 
 def export_onnx(source: KerasModel, options: Options, directory: Path, progress: Progress) -> Conversion:
-    """Write the model as ``model.onnx`` into ``directory``; raises as `export`."""
-    check_keras(source)
+    """Write the model as ``model.onnx`` into ``directory``.
+
+    Raises as `export`, and `UnsupportedOperatorsError` with all operators that tf2onnx lacks: which ones the layers
+    become is known when they are traced.
+    """
     request = {"source": "keras", "model": request_of(source, options)}
     made = run_export(request, options, directory, progress)
     return Conversion(notes=made.notes, ranges={**made.ranges, **ranges_of(source)})
+
+
+class KerasConverter(Converter):
+    """A converter of the Keras models in one kind of container."""
+
+    environment = ENVIRONMENT
+
+    def __init__(
+        self,
+        open_model: Callable[[SourceModel], KerasModel],
+        check_weights: Callable[[SourceModel], None],
+        export: Callable[[KerasModel, Options, Path, Progress], Conversion],
+    ) -> None:
+        self._open_model = open_model
+        self._check_weights = check_weights
+        self._export = export
+
+    def survey(self, model: SourceModel, options: Options) -> Survey:
+        """List the layers that are not Keras's own, from the configuration alone."""
+        return survey_keras(self._open_model(model), options)
+
+    def convert(
+        self, model: SourceModel, options: Options, directory: Path, progress: Progress = no_progress
+    ) -> Conversion:
+        """Check configuration and weights, then let the model's own Keras load it."""
+        source = self._open_model(model)
+        check_keras(source)
+        self._check_weights(model)
+        return self._export(source, options, directory, progress)

@@ -4,19 +4,10 @@ Inputs and outputs of the signature ``serving_default`` have the names of the la
 which the program `export_keras` runs.
 """
 
-from pathlib import Path
 from typing import Final
 
-from klever.steps.converters.interface import (
-    Conversion,
-    Converter,
-    Options,
-    Progress,
-    SourceModel,
-    Survey,
-    no_progress,
-)
-from klever.steps.converters.keras_models import ENVIRONMENT, KerasModel, check_keras, export, survey_keras
+from klever.steps.converters.interface import SourceModel
+from klever.steps.converters.keras_models import KerasConverter, KerasModel, export
 from klever.steps.encodings.zip import ZipArchive
 from klever.steps.errors import LimitExceededError, MalformedModelError
 from klever.steps.files import opened
@@ -31,24 +22,10 @@ _MAX_RATIO: Final = 64
 _SLACK_BYTES: Final = 64 << 20
 
 
-class KerasToSavedModel(Converter):
+class KerasToSavedModel(KerasConverter):
     """A Keras archive to SavedModel."""
 
     version = "1"
-    environment = ENVIRONMENT
-
-    def survey(self, model: SourceModel, options: Options) -> Survey:
-        """List the layers that are not Keras's own, from the configuration alone."""
-        return survey_keras(open_model(model), options)
-
-    def convert(
-        self, model: SourceModel, options: Options, directory: Path, progress: Progress = no_progress
-    ) -> Conversion:
-        """Check configuration and weights, then let the model's own Keras export it."""
-        source = open_model(model)
-        check_keras(source)
-        check_weights_of(model)
-        return export(source, options, directory, progress)
 
 
 def open_model(model: SourceModel) -> KerasModel:
@@ -56,7 +33,7 @@ def open_model(model: SourceModel) -> KerasModel:
     name = model.claim.files[0]
     with opened(model.files, name) as content:
         config, facts = read_configuration(ZipArchive(content))
-    return KerasModel(model.path(name), "keras", config, facts)
+    return KerasModel(model.local_path(name), "keras", config, facts)
 
 
 def check_weights_of(model: SourceModel) -> None:
@@ -78,4 +55,4 @@ def _check_members(archive: ZipArchive) -> None:
         raise MalformedModelError("the Keras archive has no weights")
 
 
-CONVERTER = KerasToSavedModel()
+CONVERTER = KerasToSavedModel(open_model, check_weights_of, export)

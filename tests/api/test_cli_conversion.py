@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from klever.steps.converters.table import PAIRS
+
 from .conftest import Klever
 
 
@@ -45,10 +47,14 @@ def test_a_plan_shows_the_path(klever: Klever, mlp: Path, models: Path) -> None:
     assert document["feasible"]
 
 
-def test_a_plan_of_an_artifact_reads_no_more_than_it_needs(klever: Klever, mlp: Path) -> None:
-    klever("publish", mlp, "vision/mlp:v1")
-    outcome = klever("plan", "--json", "vision/mlp:v1", "--to", "ONNX")
-    assert outcome.document == klever("plan", "--json", mlp, "--to", "ONNX").document
+@pytest.mark.parametrize("form", sorted({pair.source for pair in PAIRS}))
+def test_a_plan_of_an_artifact_is_that_of_its_files(klever: Klever, models: Path, form: str) -> None:
+    case = next(path for path in sorted((models / form).iterdir()) if not path.name.startswith("bad_"))
+    published = klever("publish", case / "model", "vision/net:v1")
+    assert published.code == 0, published.err
+    outcome = klever("plan", "--json", "vision/net:v1", "--to", "ONNX")
+    assert outcome.err == ""
+    assert outcome.document == klever("plan", "--json", case / "model", "--to", "ONNX").document
 
 
 def test_a_plan_names_every_operator_that_is_not_covered(klever: Klever, strange: Path) -> None:
