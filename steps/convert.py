@@ -91,7 +91,7 @@ def convert(
     with at_stage("convert"):
         _prepare(job, create=create_environments, report=report)
     with at_stage("convert"), scratch_directory("klever-convert") as scratch:
-        model = _fetched(job, scratch / "source", stores, _part(report, 0.0, _CONVERSION_BEGINS))
+        model = _source(job, scratch / "source", stores, _part(report, 0.0, _CONVERSION_BEGINS))
         if isinstance(destination, Path):
             with staged_directory(destination, force=force) as package:
                 return _make(job, model, package, scratch, report)
@@ -109,15 +109,14 @@ class _Job:
     options: Options
     demands: Demands
     wanted: Wanted
-    #: One of both.
-    local: Model[LocalFiles] | None
+    #: The source in a store; None for a local one, whose files are the plan's.
     artifact: StoredArtifact | None
 
 
 def _open(
     source: Path | Reference, target: str, stores: Stores, options: Options, demands: Demands, format_id: str | None
 ) -> _Job:
-    local, artifact = None, None
+    artifact = None
     if isinstance(source, Path):
         local = recognise(source, format_id=format_id)
         planned = plan(local, target, options)
@@ -127,7 +126,7 @@ def _open(
         planned = plan_artifact(artifact.reference, stores, target, options, format_id=format_id)
         digest = artifact.manifest.layer.digest
     path = tuple(ConverterVersion(converter=each.id, version=each.load().version) for each in planned.path)
-    return _Job(planned, options, demands, Wanted(digest, path, options_as_json(options)), local, artifact)
+    return _Job(planned, options, demands, Wanted(digest, path, options_as_json(options)), artifact)
 
 
 def _find(job: _Job, destination: Path | Reference, stores: Stores) -> Converted | None:
@@ -147,18 +146,18 @@ def _find(job: _Job, destination: Path | Reference, stores: Stores) -> Converted
     return Converted(metadata, metadata.certificate, reference, found=True)
 
 
-def _fetched(job: _Job, directory: Path, stores: Stores, report: Progress) -> Model[LocalFiles]:
-    if job.local is not None:
-        return job.local
+def _source(job: _Job, directory: Path, stores: Stores, report: Progress) -> SourceModel:
+    """Return the source on the local disk, with the signature that was read from it."""
     if job.artifact is None:
-        raise ValueError("a job has a local source or an artifact")
+        return job.plan.model
     fetch(job.artifact.reference, directory, stores, watch=_watched(report))
-    return recognise(directory, format_id=job.plan.source)
+    fetched = recognise(directory, format_id=job.plan.source)
+    return _subject(job.plan.source, fetched, extract(fetched)).model
 
 
-def _make(job: _Job, model: Model[LocalFiles], package: Path, scratch: Path, report: Progress) -> Converted:
+def _make(job: _Job, model: SourceModel, package: Path, scratch: Path, report: Progress) -> Converted:
     """Fill ``package``: the model, its ``ormbfile.yaml`` and its certificate."""
-    source = _subject(job.plan.source, model, extract(model))
+    source = Subject(job.plan.source, model)
     folder = package / MODEL_FOLDER
     with at_stage("convert"):
         made = _run(job, source.model, folder, scratch, _part(report, _CONVERSION_BEGINS, _PROOF_BEGINS))

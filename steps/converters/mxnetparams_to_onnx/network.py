@@ -16,7 +16,6 @@ from klever.steps.formats.mxnetparams.reader import read_graph
 from klever.steps.formats.mxnetparams.roles import find_used
 from klever.steps.formats.mxnetparams.rules import canonical
 from klever.steps.formats.mxnetparams.shapes import InferredShapes, declared_shape
-from klever.steps.model.shapes import Shape, ShapeMismatchError
 from klever.steps.model.signature import Tensor
 
 #: Inputs that are weights wherever they occur, by the operator's canonical name: a network that computes or feeds them
@@ -121,10 +120,10 @@ def _infer(graph: Graph, arrays: Mapping[str, Array], inputs: Sequence[Tensor]) 
         if name in arrays:
             shapes.state(name, arrays[name].shape)
         if name not in fed:
-            _try_to_state(shapes, name, declared_shape(node.attributes))
+            shapes.try_to_state(name, declared_shape(node.attributes))
     shapes.propagate()
     for tensor in inputs:
-        if not _try_to_state(shapes, tensor.name, tensor.shape):
+        if not shapes.try_to_state(tensor.name, tensor.shape):
             raise ConversionError(
                 f"the shape {tensor.shape} for input {tensor.name!r} contradicts the weights, which take "
                 f"{shapes.of(tensor.name)}",
@@ -133,14 +132,6 @@ def _infer(graph: Graph, arrays: Mapping[str, Array], inputs: Sequence[Tensor]) 
     shapes.propagate()
     shapes.propagate(assume=True)
     return shapes
-
-
-def _try_to_state(shapes: InferredShapes, name: str, shape: Shape) -> bool:
-    try:
-        shapes.state(name, shape)
-    except ShapeMismatchError:
-        return False
-    return True
 
 
 def _once(names: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from klever.steps.formats.mxnetparams.outputs import output_names
 from klever.steps.formats.mxnetparams.params import Array, read_arrays
 from klever.steps.formats.mxnetparams.roles import find_inputs
 from klever.steps.formats.mxnetparams.shapes import InferredShapes, declared_shape
-from klever.steps.model.shapes import Shape, ShapeMismatchError
+from klever.steps.model.shapes import Shape
 from klever.steps.model.signature import Signature, Tensor
 
 
@@ -69,15 +69,7 @@ def _state_files(shapes: InferredShapes, graph: Graph, arrays: Sequence[Array]) 
     for node in graph.nodes:
         if node.is_variable:
             for shape in (stored.get(node.name), declared_shape(node.attributes)):
-                _try_to_state(shapes, node.name, shape)
-
-
-def _try_to_state(shapes: InferredShapes, name: str, shape: Shape) -> bool:
-    try:
-        shapes.state(name, shape)
-    except ShapeMismatchError:
-        return False
-    return True
+                shapes.try_to_state(node.name, shape)
 
 
 def _assume(
@@ -91,7 +83,7 @@ def _assume(
     implied = {at: shapes[Entry(at, 0)] for at in inputs}
     for at in stated:
         name = graph.nodes[at].name
-        _try_to_state(shapes, name, wanted[name])
+        shapes.try_to_state(name, wanted[name])
     if stated:
         shapes.propagate()
     shapes.propagate(assume=True)

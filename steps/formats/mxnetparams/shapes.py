@@ -75,6 +75,14 @@ class InferredShapes:
         at = self._variables[variable]
         self._learn(Entry(at, 0), merge(self[Entry(at, 0)], shape))
 
+    def try_to_state(self, variable: str, shape: Shape) -> bool:
+        """Add what is known of a variable; return whether it fits, and learn nothing where it does not."""
+        try:
+            self.state(variable, shape)
+        except ShapeMismatchError:
+            return False
+        return True
+
     def propagate(self, *, assume: bool = False) -> None:
         """Apply the operators' rules until nothing new follows.
 

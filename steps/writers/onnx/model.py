@@ -4,17 +4,19 @@ Above 2 GB, where a protobuf ends, the weights lie in a file beside it. Source: 
 "External Data" in onnx/docs/ExternalData.md.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from onnx import ModelProto, StringStringEntryProto, TensorProto
 
+from klever.steps.encodings.wire import DELIMITED
 from klever.steps.errors import ConversionError, storage_error
 from klever.steps.writers.onnx.graph import GraphBuilder
 from klever.steps.writers.onnx.half import halve
 from klever.steps.writers.onnx.skeleton import SMALL_BYTES, build_skeleton, header, infer, live_nodes, names_read
 from klever.steps.writers.onnx.weight import Weight
+from klever.steps.writers.protobuf import encode_tag, encode_varint
 
 #: The limit of a protobuf, less what the graph itself may take.
 EXTERNAL_ABOVE_BYTES: Final = (2 << 30) - (64 << 20)
@@ -130,11 +132,4 @@ def _copy(name: str, weight: Weight, stream: BinaryIO, report: _Report) -> None:
 
 def _prefix(field: int, length: int) -> bytes:
     """Return the tag of a length-delimited field and its length."""
-    return b"".join(_varint(field << 3 | 2)) + b"".join(_varint(length))
-
-
-def _varint(value: int) -> Iterator[bytes]:
-    while value > 0x7F:
-        yield bytes([value & 0x7F | 0x80])
-        value >>= 7
-    yield bytes([value])
+    return encode_tag(field, DELIMITED) + encode_varint(length)

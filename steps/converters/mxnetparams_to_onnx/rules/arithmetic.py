@@ -197,7 +197,7 @@ def _arithmetic(function: _Function, operands: Callable[[Call], tuple[str, str, 
 def _comparison(function: Callable[[Call, str, str], str], operands: Callable[[Call], tuple[str, str, str]]) -> Rule:
     def rule(call: Call) -> Results:
         a, b, _ = operands(call)
-        return _truth(call, function(call, a, b))
+        return truth(call, function(call, a, b))
 
     return rule
 
@@ -207,12 +207,13 @@ def _logic(op: str, operands: Callable[[Call], tuple[str, str, str]]) -> Rule:
         a, b, dtype = operands(call)
         zero = call.graph.constant(0, dtype=dtype)
         truths = [value if dtype == "bool" else _not_equal(call, value, zero) for value in (a, b)]
-        return _truth(call, call.emit(op, truths))
+        return truth(call, call.emit(op, truths))
 
     return rule
 
 
-def _truth(call: Call, value: str) -> Results:
+def truth(call: Call, value: str) -> Results:
+    """Give a truth value in the type that the operator has: bool in numpy's, its own number elsewhere."""
     if call.operator.startswith("_np"):
         call.typed("bool")
         return value

@@ -9,6 +9,7 @@ from math import log, pi, sqrt
 from typing import Final
 
 from klever.steps.converters.mxnetparams_to_onnx.call import FLOATS, Call, Results, Rule, UncoveredError
+from klever.steps.converters.mxnetparams_to_onnx.rules.arithmetic import truth
 
 #: Takes a value of a floating-point type and returns another; what the operator needs stands in the call.
 _Function = Callable[[Call, str, str], str]
@@ -226,21 +227,14 @@ def _examine(op: str) -> Rule:
     def rule(call: Call) -> Results:
         data = call.as_type(call.input(), call.dtype(), call.dtype() if call.is_float() else "float32")
         found = call.emit(op, [data])
-        return _truth(call, found)
+        return truth(call, found)
 
     return rule
 
 
-def _truth(call: Call, value: str) -> Results:
-    if call.operator.startswith("_np"):
-        call.typed("bool")
-        return value
-    return call.graph.cast(value, call.dtype(), **call.last)
-
-
 def _is_finite(call: Call) -> Results:
     data = call.as_type(call.input(), call.dtype(), call.dtype() if call.is_float() else "float32")
-    return _truth(call, call.emit("Not", [call.emit("Or", [call.emit("IsNaN", [data]), call.emit("IsInf", [data])])]))
+    return truth(call, call.emit("Not", [call.emit("Or", [call.emit("IsNaN", [data]), call.emit("IsInf", [data])])]))
 
 
 def _is_endless(sign: float) -> Rule:
@@ -248,7 +242,7 @@ def _is_endless(sign: float) -> Rule:
 
     def rule(call: Call) -> Results:
         data = call.as_type(call.input(), call.dtype(), call.dtype() if call.is_float() else "float32")
-        return _truth(call, call.emit("IsInf", [data], detect_negative=int(sign < 0), detect_positive=int(sign > 0)))
+        return truth(call, call.emit("IsInf", [data], detect_negative=int(sign < 0), detect_positive=int(sign > 0)))
 
     return rule
 
