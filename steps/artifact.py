@@ -12,6 +12,8 @@ from klever.steps.oci.store import Store, StoredManifest
 
 #: On a manifest: the digest of the layer whose bytes the config's signature was read from.
 EXTRACTED_FROM: Final = "kleveross.io/extracted-from"
+#: On a manifest: the digest of the manifest that it was made from, whose metadata it carries on.
+DERIVED_FROM: Final = "kleveross.io/derived-from"
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ Source: OCI image specification 1.1, ``manifest.md``, "Guidelines for Artifact U
 a document says.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Final
 
+from klever.steps.errors import ManifestError, NotFoundError
 from klever.steps.oci import media
 from klever.steps.oci.descriptor import Descriptor
-from klever.steps.oci.manifest import build_attachment
+from klever.steps.oci.manifest import annotations_of, build_attachment, children_of, load_document
 from klever.steps.oci.reference import Reference
 from klever.steps.oci.store import Store
 
@@ -48,3 +50,25 @@ def attachments(store: Store, reference: Reference, kind: str) -> Iterator[Descr
     for descriptor in store.referrers(reference.repository, reference.digest):
         if descriptor.artifact_type == kind:
             yield descriptor
+
+
+def carry_over(store: Store, reference: Reference, subject: Descriptor, kinds: Collection[str]) -> int:
+    """Attach to ``subject`` what hangs on the digest that ``reference`` is pinned to; return how many there were.
+
+    The documents are the same blobs of the same repository, so nothing but manifests is written. What is malformed or
+    gone is passed over: anybody may attach anything.
+    """
+    carried = 0
+    for kind in kinds:
+        for found in list(attachments(store, reference, kind)):
+            with suppress(ManifestError, NotFoundError):
+                data = store.get_manifest(reference.repository, found.digest).data
+                document = load_document(data, "the attachment")
+                children = list(children_of(document))
+                if [child.media_type for child in children] != [media.EMPTY, kind]:
+                    continue
+                empty, described = children
+                manifest = build_attachment(kind, empty, described, subject, annotations_of(document))
+                store.put_manifest(reference.repository, manifest, media.MANIFEST)
+                carried += 1
+    return carried

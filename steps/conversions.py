@@ -6,7 +6,7 @@ or through a record that hangs on the source. What does not belong here: making 
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Final
 from klever.steps.artifact import StoredArtifact, load_artifact
 from klever.steps.attachments import CERTIFICATE, CONVERSION, attach, attachments
 from klever.steps.converters.interface import Options
+from klever.steps.converters.table import Pair
 from klever.steps.copy import copy
 from klever.steps.errors import (
     KleverError,
@@ -78,6 +79,12 @@ class Wanted:
     def is_of(self, certificate: Certificate) -> bool:
         """Say whether a certificate is about this conversion."""
         return _key(certificate.source.digest, certificate.path, certificate.options) == self.key
+
+
+def name_conversion(source: Digest, path: Iterable[Pair], options: Options) -> Wanted:
+    """Return the name of the conversion of a layer along ``path``."""
+    versions = tuple(ConverterVersion(converter=each.id, version=each.load().version) for each in path)
+    return Wanted(source, versions, options_as_json(options))
 
 
 def options_as_json(options: Options) -> dict[str, Any]:

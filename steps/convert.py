@@ -24,7 +24,7 @@ from klever.steps.conversions import (
     attach_certificate,
     find_in_directory,
     find_in_store,
-    options_as_json,
+    name_conversion,
     record,
 )
 from klever.steps.converters.interface import Options, Progress, SourceModel, check_survey, no_progress
@@ -34,13 +34,13 @@ from klever.steps.errors import EnvironmentMissingError, UnprovenError, at_stage
 from klever.steps.extract import Extraction, extract
 from klever.steps.fetch import fetch
 from klever.steps.files import LocalFiles
-from klever.steps.model.certificate import Certificate, ConverterVersion, Level, Party
+from klever.steps.model.certificate import Certificate, Level, Party
 from klever.steps.model.metadata import Metadata
 from klever.steps.model.signature import Signature, Tensor
 from klever.steps.oci.reference import Reference
 from klever.steps.oci.staging import scratch_directory, staged_directory
 from klever.steps.plan import Plan, plan, plan_artifact
-from klever.steps.proof import Subject, needed_environments, prove
+from klever.steps.proof import Subject, prove
 from klever.steps.publish import digest_of_package, publish
 from klever.steps.recognise import CERTIFICATE_FILE, MODEL_FOLDER, ORMBFILE, Model, recognise
 from klever.steps.stores import Stores
@@ -125,8 +125,7 @@ def _open(
         artifact = load_artifact(stores.open(source), source)
         planned = plan_artifact(artifact.reference, stores, target, options, format_id=format_id)
         digest = artifact.manifest.layer.digest
-    path = tuple(ConverterVersion(converter=each.id, version=each.load().version) for each in planned.path)
-    return _Job(planned, options, demands, Wanted(digest, path, options_as_json(options)), artifact)
+    return _Job(planned, options, demands, name_conversion(digest, planned.path, options), artifact)
 
 
 def _find(job: _Job, destination: Path | Reference, stores: Stores) -> Converted | None:
@@ -261,7 +260,7 @@ def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
             next_step="in Klever's directory run pip install --constraint constraints.txt '.[convert]'",
         )
     required = job.demands.level is Level.COMPARED and not job.demands.unsafe_publish_unverified
-    proven = needed_environments(Subject(job.plan.source, job.plan.model), job.plan.target)
+    proven = job.plan.proving
     wanted = [*job.plan.environments, *(proven if required else ())]
     for identifier in dict.fromkeys(filter(None, wanted)):
         if create:

@@ -16,6 +16,8 @@ from klever.steps.errors import ConversionError, NoPathError, at_stage
 from klever.steps.extract import Extraction, extract
 from klever.steps.files import ModelFiles
 from klever.steps.formats.table import load_format
+from klever.steps.proof.interface import Subject
+from klever.steps.proof.runners import needed_environments
 from klever.steps.recognise import Model, choose
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Plan:
     survey: Survey
     model: SourceModel
     extraction: Extraction
+    #: The environments that a comparison of the result with its source needs; the model says which, while it is open.
+    proving: tuple[str, ...] = ()
 
     @property
     def is_feasible(self) -> bool:
@@ -101,7 +105,8 @@ def plan(model: Model[ModelFiles], target: str, options: Options | None = None) 
         source = SourceModel(model.files, model.claim, signature)
         surveys = [(path, path[0].load().survey(source, options)) for path in _by_first(paths)]
         path, survey = next((each for each in surveys if not each[1].uncovered), surveys[0])
-        return Plan(model.format.id, path[-1].target, path, survey, source, extraction)
+        proving = needed_environments(Subject(model.format.id, source), path[-1].target)
+        return Plan(model.format.id, path[-1].target, path, survey, source, extraction, proving)
 
 
 def plan_artifact(

@@ -73,7 +73,7 @@ def publish(
         with watch("publish", total) as progress:
             layer = store.put_blob(reference.repository, archive.chunks, progress=progress)
         layer = replace(layer, media_type=media.LAYER).annotated({media.LAYER_INDEX: archive.index.to_annotation()})
-        metadata, notes = _with_own_certificate(extraction, layer.digest)
+        metadata, notes = without_foreign_certificate(extraction, layer.digest)
         metadata = metadata.changed(
             **{
                 **(changes or {}),
@@ -118,7 +118,7 @@ def package_members(files: LocalFiles, claim: Claim) -> tuple[PackMember, ...]:
     return tuple(members)
 
 
-def _with_own_certificate(extraction: Extraction, digest: Digest) -> tuple[Metadata, tuple[str, ...]]:
+def without_foreign_certificate(extraction: Extraction, digest: Digest) -> tuple[Metadata, tuple[str, ...]]:
     """Return metadata and notes, without a certificate that is about other bytes than those of the layer ``digest``."""
     certificate = extraction.metadata.certificate
     if certificate is None or certificate.result.digest == digest:

@@ -76,10 +76,10 @@ def find_program(version: str) -> str | None:
     return next((path for path in candidates if path and os.access(path, os.X_OK)), None)
 
 
-def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
+def free_port(address: str = "127.0.0.1") -> int:
+    """Return a port, by default of loopback, that nobody listens on."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
@@ -92,8 +92,10 @@ def running(
     tls: bool = False,
     basic: bool = False,
     token: bool = False,
+    address: str = "127.0.0.1",
+    port: int | None = None,
 ) -> Iterator[Registry]:
-    """Run a registry with its storage and logs in ``directory``."""
+    """Run a registry with its storage and logs in ``directory``; what is stored there already is there again."""
     program = find_program(version)
     if program is None:
         _lack(f"CNCF distribution {version} (name its program in {PROGRAMS[version][1]})")
@@ -101,8 +103,8 @@ def running(
         if shutil.which(tool) is None:
             _lack(f"the program {tool}")
     directory.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    registry = Registry(version, f"127.0.0.1:{port}", directory / "root")
+    port = port or free_port(address)
+    registry = Registry(version, f"{address}:{port}", directory / "root")
     config: dict[str, Any] = {
         "version": "0.1",
         "log": {"level": "warn", "accesslog": {"disabled": True}},
@@ -130,7 +132,7 @@ def running(
             [program, "serve", str(path)], stdout=log, stderr=log, env={**variables, "OTEL_TRACES_EXPORTER": "none"}
         )
         try:
-            _wait_until_it_listens(process, port, directory / "log")
+            _wait_until_it_listens(process, address, port, directory / "log")
             yield registry
         finally:
             process.kill()
@@ -143,12 +145,12 @@ def _lack(what: str) -> NoReturn:
     pytest.skip(f"needs {what}")
 
 
-def _wait_until_it_listens(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+def _wait_until_it_listens(process: "subprocess.Popen[bytes]", address: str, port: int, log: Path) -> None:
     deadline = time.monotonic() + STARTED_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             probe.settimeout(1)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+            if probe.connect_ex((address, port)) == 0:
                 return
         time.sleep(0.02)
     pytest.fail(f"the registry did not start: {log.read_text()[-2000:]}")
@@ -288,9 +290,9 @@ def token_server(directory: Path) -> Iterator[TokenServer]:
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+def serving(handler: type[BaseHTTPRequestHandler], address: str = "127.0.0.1") -> Iterator[int]:
     """Serve a handler in threads of this process; give its port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer((address, 0), handler)
     server.daemon_threads = True
     # A handler that stalls on purpose is not waited for.
     server.block_on_close = False

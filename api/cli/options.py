@@ -91,6 +91,35 @@ def conversion(command: _Command) -> _Command:
     return collected  # type: ignore[return-value]
 
 
+def assignments(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Return the values of a repeatable option NAME=VALUE as a mapping."""
+    given: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"got {value!r}, expected NAME=VALUE")
+        if name in given:
+            raise click.BadParameter(f"{name} is given twice")
+        given[name] = text
+    return given
+
+
+def cluster(command: _Command) -> _Command:
+    """Add the options that say which cluster is meant; the command receives ``namespace`` and ``context``."""
+    for option in (
+        click.option("--context", metavar="NAME", help="The context of the kubeconfig; the current one by default."),
+        click.option(
+            "-n",
+            "--namespace",
+            envvar="ARGO_NAMESPACE",
+            metavar="NAME",
+            help="The namespace on the cluster; that of the context by default. [env: ARGO_NAMESPACE]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def connection(command: _Command) -> _Command:
     """Add the options of a connection; the command receives them as ``stores``."""
 

@@ -28,8 +28,12 @@ COMMANDS: Final = MappingProxyType(
     {
         "inspect": "Show a model's format, size, signature and layers.",
         "publish": "Recognise, read, pack and push a model.",
+        "extract": "Write the signature of an artifact into its config.",
         "plan": "Say how a model could be converted.",
         "convert": "Convert a model to another format, and prove the result.",
+        "run": "Run a pipeline, on this machine or on Argo.",
+        "workflows": "List, watch, stop and repeat runs of pipelines.",
+        "templates": "Render, apply or compare the WorkflowTemplates.",
         "fetch": "Fetch an artifact into a directory, verified.",
         "models": "List the versions in a store or registry.",
         "copy": "Copy an artifact between stores and registries.",

@@ -25,7 +25,7 @@ _VARIABLES = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 class GraphDefToONNX(Converter):
     """Frozen graph to ONNX."""
 
-    version = "1"
+    version = "2"
     environment = ENVIRONMENT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:

@@ -11,7 +11,7 @@ from klever.steps.converters.keras_models import KerasConverter, export_onnx
 class H5ToONNX(KerasConverter):
     """Keras in HDF5 to ONNX."""
 
-    version = "1"
+    version = "2"
 
 
 CONVERTER = H5ToONNX(open_model, check_weights_of, export_onnx)

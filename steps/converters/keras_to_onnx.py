@@ -11,7 +11,7 @@ from klever.steps.converters.keras_to_savedmodel import check_weights_of, open_m
 class KerasToONNX(KerasConverter):
     """A Keras archive to ONNX."""
 
-    version = "1"
+    version = "2"
 
 
 CONVERTER = KerasToONNX(open_model, check_weights_of, export_onnx)

@@ -22,7 +22,7 @@ from klever.steps.formats.savedmodel.reader import MetaGraph, read_served, serve
 class SavedModelToONNX(Converter):
     """SavedModel to ONNX."""
 
-    version = "1"
+    version = "2"
     environment = ENVIRONMENT
 
     def survey(self, model: SourceModel, options: Options) -> Survey:

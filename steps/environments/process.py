@@ -97,8 +97,9 @@ def run_in(
             request_path.write_text(json.dumps(request), encoding="utf-8")
         except OSError as error:
             raise storage_error(f"cannot write to {staging}", error) from error
-        # Its neighbours are found in its own folder, and nothing by variables or in a user's site directory.
-        command = [str(interpreter), "-B", "-E", "-s", str(programs / "main.py"), program]
+        # Its neighbours are found in its own folder, and nothing in a user's site directory; of the variables that
+        # Python reads it has none but what `program_variables` says.
+        command = [str(interpreter), "-B", "-s", str(programs / "main.py"), program]
         with _started([*command, str(request_path), str(reply_path), str(memory_limit())], staging) as process:
             log, in_time = _attend(process, progress, time.monotonic() + timeout)
         if not in_time:
@@ -121,6 +122,8 @@ def program_variables(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "TMPDIR": str(home),
         "LC_ALL": "C.UTF-8",
+        # Converters of other projects go through sets of names: what they write would be other bytes each time.
+        "PYTHONHASHSEED": "0",
         # Results must not depend on a graphics card, nor on its driver.
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": "2",

@@ -35,7 +35,7 @@ def find_python(wanted: Environment) -> Path:
     major, minor = wanted.pythons[0]
     raise EnvironmentMissingError(
         f"the environment {wanted.id} needs Python {names} with venv and pip, and none is on this machine",
-        next_step=f"install one, or set {variable_of(major, minor)} to its path; or use the image {wanted.image}",
+        next_step=f"install one, or set {variable_of(major, minor)} to its path; or use a container image that has it",
     )
 
 

@@ -26,8 +26,6 @@ class Environment:
     requirements: tuple[str, ...]
     #: The modules that have to import for it to be whole.
     modules: tuple[str, ...]
-    #: The container image that holds it.
-    image: str
     #: Distribution to the lowest version with which the running interpreter serves as well. Where it is empty the
     #: running interpreter serves with exactly the ``requirements``, as it has them in the image.
     at_least: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +49,6 @@ _ALL: Final = (
         pythons=((3, 12), (3, 13), (3, 11), (3, 10)),
         requirements=("numpy==2.2.6", "onnxruntime==1.20.1"),
         modules=("onnxruntime",),
-        image="klever-prove-onnx",
         at_least={"numpy": "1.24", "onnxruntime": "1.17"},
     ),
     # MXNet's last release names np.bool, which numpy 1.24 has no more; numpy before it has no wheels for Python 3.12.
@@ -70,7 +67,6 @@ _ALL: Final = (
             "urllib3==2.2.3",
         ),
         modules=("mxnet",),
-        image="klever-prove-mxnet",
     ),
     # The last torch whose wheels hold Caffe2.
     Environment(
@@ -86,7 +82,6 @@ _ALL: Final = (
             "typing-extensions==4.7.1",
         ),
         modules=("caffe2.python.workspace",),
-        image="klever-prove-caffe2",
     ),
     # OpenCV 5 has no Caffe importer.
     Environment(
@@ -95,7 +90,6 @@ _ALL: Final = (
         pythons=((3, 12), (3, 11), (3, 10), (3, 9), (3, 8), (3, 13)),
         requirements=("numpy==1.26.4", "opencv-python-headless==4.11.0.86"),
         modules=("cv2.dnn",),
-        image="klever-prove-caffe",
     ),
     # The newest torch reads the archives of all before it, and its exporter of scripts is the most complete. Wheels of
     # the usual index need CUDA's libraries to load even where there is no card: some 3 GB. An index with wheels for the
@@ -133,7 +127,6 @@ _ALL: Final = (
             "typing-extensions==4.16.0",
         ),
         modules=("onnx", "torch.onnx"),
-        image="klever-convert-torch",
         at_least={"onnx": "1.17", "torch": "2.15"},
     ),
     Environment(
@@ -161,7 +154,6 @@ _ALL: Final = (
             "tzdata==2026.6",
         ),
         modules=("onnxruntime", "pandas", "skl2onnx", "sklearn"),
-        image="klever-convert-sklearn",
     ),
     # Trees of 1.3 have a field that older pickles lack.
     Environment(
@@ -189,7 +181,6 @@ _ALL: Final = (
             "tzdata==2026.6",
         ),
         modules=("onnxruntime", "pandas", "skl2onnx", "sklearn"),
-        image="klever-convert-sklearn-1.2",
     ),
     # The last of the versions whose pickles name losses and trees as those before them did.
     Environment(
@@ -216,7 +207,6 @@ _ALL: Final = (
             "tzdata==2025.2",
         ),
         modules=("onnxruntime", "pandas", "skl2onnx", "sklearn"),
-        image="klever-convert-sklearn-0.24",
     ),
     Environment(
         id="prove-xgboost",
@@ -224,7 +214,6 @@ _ALL: Final = (
         pythons=((3, 12), (3, 13)),
         requirements=("numpy==2.4.6", "scipy==1.17.1", "xgboost-cpu==3.4.1"),
         modules=("xgboost",),
-        image="klever-prove-xgboost",
         at_least={"numpy": "1.24", "scipy": "1.10", "xgboost-cpu": "3.4"},
     ),
     # XGBoost 3.1 dropped the binary encoding.
@@ -234,7 +223,6 @@ _ALL: Final = (
         pythons=((3, 12), (3, 11), (3, 10), (3, 13)),
         requirements=("numpy==1.26.4", "scipy==1.13.1", "xgboost-cpu==2.1.4"),
         modules=("xgboost",),
-        image="klever-prove-xgboost-binary",
     ),
     # One environment for Keras 3, tf_keras and tf2onnx: a model in HDF5 takes one start of TensorFlow to become ONNX.
     Environment(
@@ -279,7 +267,6 @@ _ALL: Final = (
             "wrapt==2.5.2",
         ),
         modules=("tensorflow", "keras", "tf_keras", "tf2onnx"),
-        image="klever-convert-tensorflow",
     ),
 )
 

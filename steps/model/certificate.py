@@ -6,9 +6,11 @@ It lies beside the converted model as ``certificate.json``, in its metadata, and
 from enum import StrEnum
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from klever.steps.errors import MetadataError
 from klever.steps.model.signature import Document, Tensor, Text
+from klever.steps.model.strict import parse_json
 
 
 class Level(StrEnum):
@@ -93,3 +95,11 @@ class Certificate(Document):
     def within_tolerance(self) -> bool:
         """Whether nothing that was compared differs."""
         return all(output.within_tolerance for output in self.outputs)
+
+
+def parse_certificate(data: bytes) -> Certificate:
+    """Parse a certificate as it hangs on an artifact; raises `MetadataError`."""
+    try:
+        return Certificate.model_validate(parse_json(data))
+    except (ValueError, ValidationError, RecursionError):
+        raise MetadataError("the certificate is not one that can be read") from None

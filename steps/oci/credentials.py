@@ -13,16 +13,16 @@ import binascii
 import json
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from klever.steps.errors import UnauthorizedError, storage_error
+
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
 
 #: Docker Hub's name in every credentials file.
 _HUB_KEY: Final = "https://index.docker.io/v1/"
@@ -102,7 +102,11 @@ class CredentialHelper:
     def _program(self) -> str:
         return f"docker-credential-{self.name}"
 
-    def _run(self, verb: str, text: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, verb: str, text: str) -> "CompletedProcess[str]":
+        # Most configurations name no program, and a short command pays for what it imports.
+        import shutil
+        import subprocess
+
         program = shutil.which(self._program) if _HELPER_NAME.fullmatch(self.name) else None
         if program is None:
             raise CredentialsError(
@@ -212,6 +216,8 @@ class CredentialsFile:
         return document
 
     def _write(self, document: Mapping[str, Any]) -> None:
+        import tempfile
+
         # A link is followed, so that a configuration kept elsewhere stays linked.
         target = self.path.resolve()
         staged = ""

@@ -41,10 +41,13 @@ class LayerFiles:
     @cached_property
     def sizes(self) -> Mapping[str, int]:
         """Path to size in bytes, in sorted order of paths."""
-        entries = self._entries
-        sizes = {path: entry.size for path, entry in entries.items()} if entries else self._streamed.sizes()
-        below = {path.removeprefix(MODEL_FOLDER): s for path, s in sizes.items() if path.startswith(MODEL_FOLDER)}
+        below = {path.removeprefix(MODEL_FOLDER): s for path, s in self._all.items() if path.startswith(MODEL_FOLDER)}
         return dict(sorted(below.items()))
+
+    @cached_property
+    def strays(self) -> tuple[str, ...]:
+        """Paths of the layer's files beside ``model/``: layers of the original tool hold an ``ormbfile.yaml``."""
+        return tuple(sorted(path for path in self._all if not path.startswith(MODEL_FOLDER)))
 
     def open(self, path: str) -> Source:
         """Open a file; raises `NotFoundError` where there is none of this path."""
@@ -79,6 +82,12 @@ class LayerFiles:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @cached_property
+    def _all(self) -> Mapping[str, int]:
+        """Path in the layer to size in bytes, of all files."""
+        entries = self._entries
+        return {path: entry.size for path, entry in entries.items()} if entries else self._streamed.sizes()
 
     @cached_property
     def _blob(self) -> BufferedSource | None:

@@ -32,6 +32,7 @@ class Artifact:
     layer: Descriptor
     annotations: Mapping[str, str] = field(default_factory=dict)
     subject: Descriptor | None = None
+    artifact_type: str | None = None
 
 
 def parse_manifest(data: bytes, media_type: str | None = None) -> Artifact:
@@ -55,7 +56,10 @@ def parse_manifest(data: bytes, media_type: str | None = None) -> Artifact:
     layer = Descriptor.from_json(layers[0], "the manifest's layer")
     if layer.media_type != media.LAYER:
         raise ManifestError(f"got a layer of type {layer.media_type[:100]!r}, expected {media.LAYER}")
-    return Artifact(config, layer, annotations_of(document), subject_of(document))
+    artifact_type = document.get("artifactType")
+    if artifact_type is not None and not isinstance(artifact_type, str):
+        raise ManifestError("the manifest's artifactType is not text")
+    return Artifact(config, layer, annotations_of(document), subject_of(document), artifact_type or None)
 
 
 def build_manifest(
@@ -63,9 +67,11 @@ def build_manifest(
     layer: Descriptor,
     annotations: Mapping[str, str] | None = None,
     subject: Descriptor | None = None,
+    artifact_type: str | None = None,
 ) -> bytes:
     """Build an artifact's manifest: the same bytes for the same arguments, whatever the order of annotations."""
-    return _serialise({}, config, layer, annotations, subject)
+    first = {"artifactType": artifact_type} if artifact_type else {}
+    return _serialise(first, config, layer, annotations, subject)
 
 
 def build_attachment(

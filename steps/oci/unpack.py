@@ -33,28 +33,32 @@ class Limits:
     ratio: Ratio = field(default_factory=Ratio)
 
 
-def unpack(chunks: Iterable[bytes], staging: Path, *, limits: Limits | None = None) -> tuple[Member, ...]:
-    """Unpack the gzipped tar ``chunks`` below the existing, empty directory ``staging``; return its members.
+def unpack(
+    chunks: Iterable[bytes], staging: Path, *, limits: Limits | None = None, gzipped: bool = True
+) -> tuple[Member, ...]:
+    """Unpack the tar ``chunks`` below the existing, empty directory ``staging``; return its members.
 
-    The whole stream is consumed, even that of a bad archive, so that whoever verifies it on the way has seen its end
-    and can say that the bytes were damaged rather than the archive. Raises `ArchiveError` for an archive that breaks
-    a rule, `StorageError` where the disk refuses; what is in ``staging`` by then is of no use.
+    The tar is gzipped unless told otherwise. The whole stream is consumed, even that of a bad archive, so that whoever
+    verifies it on the way has seen its end and can say that the bytes were damaged rather than the archive. Raises
+    `ArchiveError` for an archive that breaks a rule, `StorageError` where the disk refuses; what is in ``staging`` by
+    then is of no use.
     """
     stream = iter(chunks)
     try:
-        return _unpack(stream, staging, limits or Limits())
+        return _unpack(stream, staging, limits or Limits(), gzipped=gzipped)
     except ArchiveError:
         for _ in stream:
             pass
         raise
 
 
-def _unpack(stream: Iterator[bytes], staging: Path, limits: Limits) -> tuple[Member, ...]:
+def _unpack(stream: Iterator[bytes], staging: Path, limits: Limits, *, gzipped: bool) -> tuple[Member, ...]:
     free = _free_bytes(staging)
     left = free if limits.total_bytes is None else limits.total_bytes
     members: list[Member] = []
     with _Tree(staging) as tree:
-        reader = TarStream(gunzip(stream, limits.ratio), max_members=limits.members)
+        pieces = gunzip(stream, limits.ratio) if gzipped else stream
+        reader = TarStream(pieces, max_members=limits.members)
         for member in reader:
             left -= member.size
             if left < 0 and limits.total_bytes is not None:

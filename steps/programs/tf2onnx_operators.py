@@ -3,12 +3,14 @@
 Each is made by its definition in tensorflow/core/api_def/base_api. What does not belong here: what tf2onnx does right.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from tf2onnx import tfonnx, utils
 from tf2onnx.constants import ONNX_DOMAIN
+from tf2onnx.graph import Node
 from tf2onnx.handler import tf_op
 
 #: What tf2onnx has and computes otherwise than TensorFlow: the area of pixels that lie partly inside, and cubic
@@ -259,6 +261,22 @@ def _correct() -> None:
         for mapping in opsets:
             for name in _WRONG:
                 mapping.pop(name, None)
+    _number_nodes()
+
+
+def _number_nodes() -> None:
+    """Let nodes hash by the order in which they were made, not by their addresses in memory.
+
+    tf2onnx's optimizers go through sets of nodes: one graph would be written as other bytes each time.
+    """
+    numbers, begin = itertools.count(), Node.__init__
+
+    def __init__(self: Any, *arguments: Any, **options: Any) -> None:
+        self.klever_number = next(numbers)
+        begin(self, *arguments, **options)
+
+    Node.__init__ = __init__
+    Node.__hash__ = lambda self: int(self.klever_number)
 
 
 _correct()

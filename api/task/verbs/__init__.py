@@ -1,0 +1,1 @@
+"""One module a verb, each with a function ``run`` that takes inputs, stores and progress, and gives the outputs."""

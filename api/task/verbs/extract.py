@@ -1,0 +1,26 @@
+"""``klever-task extract``."""
+
+from klever.api.task.inputs import Inputs
+from klever.api.task.telling import Progress, say
+from klever.api.task.values import result, truth
+from klever.steps.enrich import enrich
+from klever.steps.stores import Stores
+
+
+def run(inputs: Inputs, stores: Stores, progress: Progress) -> dict[str, str]:
+    """Read the signature of an artifact from its layer and write it into its config."""
+    enriched = enrich(
+        inputs.reference("model"),
+        stores,
+        format_id=inputs.format("format"),
+        repack=inputs.flag("repack"),
+        watch=progress.watch(),
+    )
+    outputs = {
+        **result(enriched.reference, enriched.metadata, enriched.notes),
+        "changed": truth(enriched.changed),
+        "moved": truth(enriched.moved),
+    }
+    verb = "extracted" if enriched.changed else "unchanged"
+    say(f"{verb} {outputs['reference']}  {outputs['format']}  {outputs['signature']}")
+    return outputs

@@ -1,0 +1,39 @@
+"""Planning the conversion of an artifact, whose layer is closed again when the plan is made."""
+
+from pathlib import Path
+
+import pytest
+
+from klever.steps.oci.reference import parse_reference
+from klever.steps.plan import plan_artifact
+from klever.steps.publish import publish
+from klever.steps.stores import Stores
+
+REFERENCE = parse_reference("vision/net:v1")
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "environments", "proving"),
+    [
+        ("MXNetParams/mlp", "ONNX", ("",), ("prove-mxnet", "prove-onnx")),
+        ("H5/sequential_keras3", "SavedModel", ("convert-tensorflow",), ("convert-tensorflow",)),
+        ("H5/sequential_keras3", "ONNX", ("convert-tensorflow",), ("convert-tensorflow", "prove-onnx")),
+    ],
+)
+def test_a_plan_knows_what_runs_the_conversion_and_its_proof(
+    models: Path, tmp_path: Path, model: str, target: str, environments: tuple[str, ...], proving: tuple[str, ...]
+) -> None:
+    stores = Stores(home=tmp_path / "home")
+    publish(models / model / "model", REFERENCE, stores)
+    planned = plan_artifact(REFERENCE, stores, target)
+    assert (planned.environments, planned.proving) == (environments, proving)
+
+
+def test_what_proves_an_estimator_is_chosen_by_its_bytes_while_they_can_be_read(models: Path, tmp_path: Path) -> None:
+    stores = Stores(home=tmp_path / "home")
+    for case in sorted((models / "SKLearn").glob("*/model")):
+        if case.parent.name.startswith("bad"):
+            continue
+        publish(case, REFERENCE, stores)
+        planned = plan_artifact(REFERENCE, stores, "ONNX")
+        assert planned.proving == (planned.environments[0], "prove-onnx")
