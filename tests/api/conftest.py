@@ -1,7 +1,8 @@
-"""The command line as a user calls it, in this process."""
+"""The command line as a user calls it and a task as a pod runs it, in this process."""
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from klever.api.cli.run import run
+from klever.api.task.run import run as run_task
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,46 @@ def klever(home: Path, capsys: pytest.CaptureFixture[str]) -> Klever:
         return Outcome(code, captured.out, captured.err)
 
     return call
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a task left: its exit code, its outputs by name, the message of its failure, its log."""
+
+    code: int
+    outputs: dict[str, str]
+    message: str
+    log: str
+
+
+Task = Callable[..., Done]
+
+
+@pytest.fixture
+def task(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Task]:
+    """Run one verb of ``klever-task``: ``task("extract", model="net:v1", repack="true")``; a tuple is a repetition."""
+    message, outputs = tmp_path / "message", tmp_path / "outputs"
+    monkeypatch.setenv("KLEVER_MESSAGE_FILE", str(message))
+    monkeypatch.delenv("ARGO_PROGRESS_FILE", raising=False)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def call(verb: str, *arguments: str, **values: str | tuple[str, ...]) -> Done:
+        for path in (message, *(outputs.iterdir() if outputs.is_dir() else ())):
+            path.unlink(missing_ok=True)
+        given = list(arguments)
+        for name, value in values.items():
+            repeated = value if isinstance(value, tuple) else (value,)
+            given += [f"--{name.rstrip('_')}={each}" for each in repeated]
+        capsys.readouterr()
+        code = run_task([verb, *given, f"--outputs={outputs}"])
+        captured = capsys.readouterr()
+        files = {path.name: path.read_text() for path in outputs.iterdir()} if outputs.is_dir() else {}
+        return Done(code, files, message.read_text() if message.exists() else "", captured.out + captured.err)
+
+    yield call
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import click
 from klever.api.cli import options, output
 from klever.steps.environments.locate import directory_of, is_made, made_with, serves
 from klever.steps.environments.table import ENVIRONMENTS, Environment, environment
+from klever.workflows.templates.images import IMAGE_OF_ENVIRONMENT
 
 
 @click.group("environments")
@@ -100,7 +101,7 @@ def _document(entry: Environment) -> dict[str, Any]:
         "python": made_with(directory) if state == "made" else None,
         "pythons": [f"{major}.{minor}" for major, minor in entry.pythons],
         "requirements": list(entry.requirements),
-        "image": entry.image,
+        "image": IMAGE_OF_ENVIRONMENT.get(entry.id),
     }
 
 
