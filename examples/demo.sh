@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The main job on a laptop: publish real models of nine formats, see their signatures, fetch one back unchanged.
+# The main job on a laptop: publish real models of nine formats, release one of them as ONNX, see their signatures, fetch one
+# back unchanged.
 # Where a CNCF registry (docker-registry of Debian, or registry of version 3) is installed, one goes through it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,6 +19,9 @@ for model in $models; do
     klever publish "$path" "demo/$(basename "$model"):v1" --author "make demo" >"$work/log" 2>&1 ||
         { cat "$work/log"; exit 1; }
 done
+
+# The pipeline that Argo runs on a cluster, here: signature, conversion, proof, gate.
+klever run release -p model=demo/opmix_brew:v1 -p formats=ONNX
 klever models demo/
 
 source=demo/cnn_dynamic_dims:v1
