@@ -15,7 +15,7 @@ from uuid import uuid4
 from klever.steps.errors import KleverError, PermanentError, printable
 from klever.workflows.argo import errors
 from klever.workflows.argo.client import WORKFLOW_TEMPLATES, WORKFLOWS, Cluster
-from klever.workflows.arguments import check_arguments, declared_parameters
+from klever.workflows.arguments import check_arguments, declared_parameters, plain
 from klever.workflows.manifest import Document, Workflow, load
 
 API_VERSION: Final = "argoproj.io/v1alpha1"
@@ -95,6 +95,10 @@ def from_document(workflow: Workflow, arguments: Mapping[str, str], identity: Id
     spec = document.get("spec") or {}
     if not spec.get("workflowTemplateRef"):
         check_arguments(arguments, declared_parameters(spec), of=_called(document))
+    # As argo submit does: people write 10 and true where the API server wants text.
+    for parameter in (spec.get("arguments") or {}).get("parameters") or ():
+        if parameter.get("value") is not None:
+            parameter["value"] = plain(parameter["value"])
     return identified(with_arguments(document, arguments), identity or Identity())
 
 

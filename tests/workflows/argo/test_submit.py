@@ -75,6 +75,12 @@ def server() -> Server:
     return Server()
 
 
+def test_what_people_write_without_quotes_is_sent_as_text() -> None:
+    parameters = [{"name": "n", "value": 10}, {"name": "b", "value": True}, {"name": "t", "value": "010"}]
+    made = from_document({"kind": "Workflow", "spec": {"arguments": {"parameters": parameters}}}, {})
+    assert [each["value"] for each in made["spec"]["arguments"]["parameters"]] == ["10", "true", "010"]
+
+
 def test_a_workflow_refers_to_its_template_and_says_only_what_differs() -> None:
     document = from_template(
         "klever-extract",

@@ -1,0 +1,3 @@
+"""Fixtures of the test that needs a cluster."""
+
+from clusters import cluster, namespace  # noqa: F401
