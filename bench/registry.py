@@ -19,11 +19,11 @@ def registry_binaries() -> dict[str, str]:
 
 
 @contextmanager
-def running_registry(binary: str, root: Path) -> Iterator[str]:
+def running_registry(binary: str, root: Path, address: str = "127.0.0.1") -> Iterator[str]:
     """Start a registry over ``root`` and give its host and port."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{probe.getsockname()[1]}"
+        probe.bind((address, 0))
+        host = f"{address}:{probe.getsockname()[1]}"
     config = root / "config.yml"
     config.write_text(
         f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n"

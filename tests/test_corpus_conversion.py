@@ -123,6 +123,19 @@ def test_what_a_library_converts_is_compared_with_its_framework(
     assert made.certificate.outputs
 
 
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        pytest.param(form, name, marks=[pytest.mark.environment(each) for each in needs(form, "ONNX")])
+        for form, name in (("H5", "multi_io_tf211"), ("TorchScript", "two_in_two_out_traced_torch215"))
+    ],
+)
+def test_a_library_writes_the_same_bytes_each_time(form: str, name: str, shared: Path, tmp_path: Path) -> None:
+    written = [converted(shared / "corpus" / form / name, "ONNX", tmp_path / turn) for turn in ("once", "again")]
+    first, second = ((folder / "model.onnx").read_bytes() for folder in written)
+    assert first == second
+
+
 REFUSED = [package for source in ("H5", "TorchScript", "ONNX") for package in corpus(source) if package.name.startswith("bad_")]  # fmt: skip
 
 

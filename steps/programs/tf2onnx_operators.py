@@ -271,11 +271,11 @@ def _number_nodes() -> None:
     """
     numbers, begin = itertools.count(), Node.__init__
 
-    def __init__(self: Any, *arguments: Any, **options: Any) -> None:
+    def numbered(self: Any, *arguments: Any, **options: Any) -> None:
         self.klever_number = next(numbers)
         begin(self, *arguments, **options)
 
-    Node.__init__ = __init__
+    Node.__init__ = numbered
     Node.__hash__ = lambda self: int(self.klever_number)
 
 

@@ -21,8 +21,8 @@ from klever.steps.errors import EnvironmentMissingError
 
 THIS = sys.version_info[:2]
 #: The running interpreter would serve one that asks for nothing; this one asks it for what nobody has.
-BARE = Environment("bare", "show nothing", (THIS,), (), ("json",), "klever-bare", {"no-such-distribution": "1"})
-TINY = Environment("tiny", "show a wheel", (THIS,), ("tiny==1.2",), ("tiny",), "klever-tiny")
+BARE = Environment("bare", "show nothing", (THIS,), (), ("json",), {"no-such-distribution": "1"})
+TINY = Environment("tiny", "show a wheel", (THIS,), ("tiny==1.2",), ("tiny",))
 #: A second process that makes an environment, as another run of Klever would.
 CREATOR = """
 import sys
@@ -149,7 +149,7 @@ def test_an_index_that_cannot_be_reached_is_a_passing_failure(monkeypatch: pytes
 
 
 def test_an_environment_whose_modules_do_not_import_is_not_kept() -> None:
-    broken = Environment("broken", "fail", (THIS,), (), ("no_such_module",), "klever-broken", BARE.at_least)
+    broken = Environment("broken", "fail", (THIS,), (), ("no_such_module",), BARE.at_least)
     with pytest.raises(CreationFailedError, match="no_such_module"):
         create(broken)
     assert not directory_of(broken).exists()
@@ -213,15 +213,15 @@ def test_an_environment_whose_python_was_removed_is_not_available() -> None:
 def test_the_running_interpreter_serves_where_it_has_what_is_pinned() -> None:
     from importlib.metadata import version
 
-    exact = Environment("here", "be here", (THIS,), (f"pytest=={version('pytest')}",), (), "klever-here")
+    exact = Environment("here", "be here", (THIS,), (f"pytest=={version('pytest')}",), ())
     assert find_interpreter(exact) == Path(sys.executable)
     for requirements, pythons in ((("pytest==0.1",), (THIS,)), (("no-such==1",), (THIS,)), (exact.requirements, ())):
-        assert not is_available(Environment("here", "be here", pythons, requirements, (), "klever-here"))
+        assert not is_available(Environment("here", "be here", pythons, requirements, ()))
 
 
 def test_a_newer_distribution_serves_where_a_lowest_version_is_all_that_is_asked() -> None:
     def with_at_least(version: str) -> Environment:
-        return Environment("here", "be here", (THIS,), ("pytest==0.1",), (), "klever-here", {"pytest": version})
+        return Environment("here", "be here", (THIS,), ("pytest==0.1",), (), {"pytest": version})
 
     assert is_available(with_at_least("7.10"))
     assert not is_available(with_at_least("9999"))
@@ -244,9 +244,9 @@ def test_a_python_that_does_not_answer_as_expected_is_passed_over(
 
 def test_without_a_fitting_python_the_variable_that_names_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EnvironmentMissingError, match=r"needs Python 3\.99") as caught:
-        find_python(Environment("future", "", ((3, 99),), (), (), "klever-future"))
+        find_python(Environment("future", "", ((3, 99),), (), ()))
     assert "KLEVER_PYTHON_3_99" in caught.value.next_step
-    assert "klever-future" in caught.value.next_step
+    assert "container image" in caught.value.next_step
 
 
 @pytest.mark.parametrize("entry", ENVIRONMENTS.values(), ids=ENVIRONMENTS)

@@ -25,7 +25,7 @@ from klever.steps.errors import (
 )
 
 #: Served by the interpreter that runs the tests.
-HERE = Environment("here", "be here", (sys.version_info[:2],), (), (), "klever-here")
+HERE = Environment("here", "be here", (sys.version_info[:2],), (), ())
 
 Call = Callable[..., dict[str, Any]]
 
@@ -74,6 +74,11 @@ def test_a_program_sees_no_secret_of_the_caller(call: Call, monkeypatch: pytest.
     assert home == Path(seen["cwd"])
     assert home != Path.home()
     assert not home.exists()
+
+
+def test_a_program_goes_through_sets_of_names_in_one_order_always(call: Call) -> None:
+    order = "return {'order': list({f'name {number}' for number in range(100)})}"
+    assert call(order) == call(order)
 
 
 def test_its_directory_is_its_own(call: Call) -> None:
