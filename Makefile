@@ -36,7 +36,8 @@ test: $(VENV)/.ready
 	env -u KUBECONFIG $(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST)
 
 # The cluster's nodes have Klever's images with the tag KLEVER_TEST_IMAGE_TAG, by default dev, as after `make cluster`
-# (then KUBECONFIG=~/.kube/config), and docker.io/klever/comparison:dev, made from tests/workflows/comparison/image. KLEVER_CLUSTER_HOST_IP, where it is set, is how a pod reaches this machine; without
+# (then KUBECONFIG=~/.kube/config), and docker.io/klever/comparison:dev, made from tests/workflows/comparison/image.
+# Where the nodes have only some of the images, KLEVER_TEST_IMAGES names them. KLEVER_CLUSTER_HOST_IP, where it is set, is how a pod reaches this machine; without
 # it the registry of the tests runs in the cluster, and the tests that hold its requests do not run.
 # A module's tests share a namespace; two at a time, for most of their time they wait.
 test-cluster: $(VENV)/.ready

@@ -31,7 +31,8 @@ def bench_local_runner(work: Path) -> None:
     # JSON is YAML.
     chain.write_text(json.dumps(_chain()))
     process = [TASK, "extract", "--model=bench/mlp:v1", "--format=", "--repack=false", f"--outputs={home / 'outputs'}"]
-    bare, whole = [], []
+    bare: list[float] = []
+    whole: list[float] = []
     # In turn, so that whatever else the machine does meets both.
     for _ in range(ROUNDS):
         bare.append(measure(process, runs=3, env=environment).seconds)

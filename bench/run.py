@@ -13,9 +13,11 @@ import tempfile
 import timeit
 from pathlib import Path
 
+from cluster import bench_cluster
 from conversion import bench_conversion
 from figures import MEGABYTE, memory, note, ratio, rows
 from inputs import write_large_onnx
+from local_runner import bench_local_runner
 from measure import Figure, measure
 from peers import peer_python
 from registry import counting_relay, registry_binaries, running_registry, upload_location
@@ -197,6 +199,8 @@ def main() -> None:
         for name in {"registry 2.8", "registry 3"} - registries.keys():
             print(f"{name}: skipped, it or skopeo is not installed")
         bench_conversion(work, python)
+        bench_local_runner(work)
+    bench_cluster()
     short = sum(not row.holds for row in rows)
     print(f"{len(rows)} figures, {short} fall short")
     sys.exit(1 if short else 0)

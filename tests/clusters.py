@@ -47,6 +47,8 @@ KUBECONFIG_VARIABLE = "KUBECONFIG"
 ASKED_VARIABLE = "KLEVER_TEST_CLUSTER"
 HOST_IP_VARIABLE = "KLEVER_CLUSTER_HOST_IP"
 IMAGE_TAG_VARIABLE = "KLEVER_TEST_IMAGE_TAG"
+#: The images that the nodes have, by their short names and with blanks between; unset for all of them.
+IMAGES_VARIABLE = "KLEVER_TEST_IMAGES"
 NAMESPACES = "/api/v1/namespaces"
 #: What every namespace of a test run is labelled with, so that those of a killed run are found.
 OURS = {"kleveross.io/test": "true"}
@@ -266,6 +268,12 @@ def _forwarded(namespace: str) -> Iterator[str]:
             yield match[1]
         finally:
             process.kill()
+
+
+def has_image(name: str) -> bool:
+    """Say whether the nodes have an image of ours."""
+    given = os.environ.get(IMAGES_VARIABLE)
+    return not given or name in given.split()
 
 
 def settings() -> Settings:
