@@ -32,7 +32,6 @@ _Choice = TypeVar("_Choice")
 class UsageError(PermanentError):
     """A command line that no template of ours writes, or a value that breaks its grammar."""
 
-    exit_code = 2
     usual_step = "see klever-task --help"
 
 

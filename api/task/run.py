@@ -27,6 +27,10 @@ class Terminated(BaseException):
     """Somebody wants this process to end: a deadline, a deleted pod, a cancelled run."""
 
 
+#: As every command line of ours.
+_WRONG_USAGE: Final = 2
+
+
 class _FaultError(PermanentError):
     """A fault of Klever itself."""
 
@@ -98,7 +102,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 def _failed(error: KleverError, verb: str) -> int:
     tell_failure(message_of(error, verb))
-    return error.exit_code
+    return _WRONG_USAGE if isinstance(error, UsageError) else error.exit_code
 
 
 def _stores() -> Stores:

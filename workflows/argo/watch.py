@@ -128,6 +128,9 @@ class Watch:
         }
         self._stream = stream = self._cluster.stream(self.path, query, silence_seconds=_SILENCE_SECONDS)
         try:
+            if self._stopped.is_set():
+                # `stop` came while the stream was opened, and had none to interrupt.
+                return
             for line in stream.lines(_EVENT_BYTES):
                 if self._stopped.is_set():
                     return
