@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,6 +27,8 @@ CONTROLLER = {"labelSelector": "app=workflow-controller"}
 #: What writing a tag asks of a registry, and what reading a layer does.
 WRITES_THE_TAG, READS_A_BLOB = ("PUT", "/manifests/v1$"), ("GET", "/blobs/sha256")
 AWAY_SECONDS = 20
+#: Argo's RECENTLY_STARTED_POD_DURATION, 10 s, and a second for clocks that show no fractions.
+RECENT_SECONDS = 11
 #: Enough for a pod's start.
 DEADLINE_SECONDS = 15
 #: Enough for the start of a container, too little for an interpreter with what a conversion imports.
@@ -107,18 +110,27 @@ def reasons(run: Run) -> list[str]:
     return [reason.cause for _, reason in explain_run(run)]
 
 
+def runs_for(run: Run, seconds: float) -> bool:
+    """Say whether the one pod of a run has run for so long."""
+    pods = [node for node in run.nodes.values() if node.kind is Kind.POD]
+    return [pod.phase for pod in pods] == [Phase.RUNNING] and all(
+        pod.started is not None and (datetime.now(UTC) - pod.started).total_seconds() > seconds for pod in pods
+    )
+
+
 def test_a_pod_that_is_deleted_before_it_writes_the_tag_is_replaced(unread: Unread) -> None:
     with unread.watched() as sight, unread.between.held(*WRITES_THE_TAG) as held:
         workflow = unread.extract()
         held.wait()
-        # A pod that is lost before Argo has seen it run is simply made again.
-        until(lambda: tries(unread.klever.look(workflow)) == [Phase.RUNNING], "the notice that the pod runs")
+        # A pod that is lost within these seconds of its start is simply made again, under the same name.
+        until(lambda: runs_for(unread.klever.look(workflow), RECENT_SECONDS), "a pod that has run for a while")
         unread.klever.delete_pods(workflow)
         until(lambda: Phase.ERROR in tries(unread.klever.look(workflow)), "the notice that the pod is gone")
         held.release()
         run = unread.klever.wait(workflow)
     unread.check_extracted(run, sight)
-    assert tries(run) == [Phase.ERROR, Phase.SUCCEEDED]
+    # What stands of the lost try afterwards is Argo's affair: the account of a pod that is gone may come late.
+    assert tries(run)[-1] is Phase.SUCCEEDED
 
 
 def test_a_workflow_outlives_a_restart_of_the_controller(unread: Unread, cluster: Cluster) -> None:
@@ -165,9 +177,10 @@ def test_the_command_line_says_why_a_run_on_argo_failed(unread: Unread) -> None:
     command = [KLEVER, "run", "convert", "--on", "argo", "--wait", "--namespace", unread.klever.namespace, *parameters]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
-    *_, cause, next_step = done.stderr.splitlines()
+    *_, cause, next_step, logs = done.stderr.splitlines()
     assert cause == "  make(0): it needed more memory than its limit allows and was killed"
     assert next_step == "    next: give it a higher memory limit (klever-convert takes -p memory=...)"
+    assert logs.startswith("  logs: klever workflows logs klever-convert-")
 
 
 def test_a_step_that_takes_longer_than_its_deadline_says_so(unread: Unread) -> None:
