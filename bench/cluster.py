@@ -59,7 +59,10 @@ class _Place:
         container = {"image": image, "imagePullPolicy": "IfNotPresent", "command": ["true"]}
         spec = {
             "entrypoint": "main",
-            "serviceAccountName": self.settings.executor_service_account,
+            # As the templates have it: the token is mounted beside the step alone.
+            "serviceAccountName": self.settings.service_account,
+            "automountServiceAccountToken": False,
+            "executor": {"serviceAccountName": self.settings.executor_service_account},
             "templates": [{"name": "main", "container": container}],
         }
         document = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"generateName": "hello-"}}
