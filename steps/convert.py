@@ -7,8 +7,8 @@ What does not belong here: what one pair of formats does, how two models are com
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -44,7 +44,7 @@ from klever.steps.proof import Subject, prove
 from klever.steps.publish import digest_of_package, publish
 from klever.steps.recognise import CERTIFICATE_FILE, MODEL_FOLDER, ORMBFILE, Model, recognise
 from klever.steps.stores import Stores
-from klever.steps.transfer import Watch
+from klever.steps.transfer import watched
 
 #: What writing a model and running it takes beside what Klever itself needs: its extra ``convert``.
 _NEEDED_MODULES = ("numpy", "onnx")
@@ -149,7 +149,7 @@ def _source(job: _Job, directory: Path, stores: Stores, report: Progress) -> Sou
     """Return the source on the local disk, with the signature that was read from it."""
     if job.artifact is None:
         return job.plan.model
-    fetch(job.artifact.reference, directory, stores, watch=_watched(report))
+    fetch(job.artifact.reference, directory, stores, watch=watched(report))
     fetched = recognise(directory, format_id=job.plan.source)
     return _subject(job.plan.source, fetched, extract(fetched)).model
 
@@ -233,23 +233,6 @@ def _subject(format_id: str, model: Model[LocalFiles], extraction: Extraction) -
 def _part(report: Progress, begin: float, end: float) -> Progress:
     """Return what reports a part of the whole work."""
     return lambda done, doing: report(begin + (end - begin) * done, doing)
-
-
-def _watched(report: Progress) -> Watch:
-    """Return what reports bytes that go through as a part of their total."""
-
-    @contextmanager
-    def watch(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            report(min(done / total, 1.0) if total else 0.0, label)
-
-        yield advance
-
-    return watch
 
 
 def _prepare(job: _Job, *, create: bool, report: Progress) -> None:
@@ -366,7 +349,7 @@ def _publish(
     job: _Job, made: Converted, package: Path, destination: Reference, stores: Stores, report: Progress
 ) -> Converted:
     annotations = {CONVERSION_KEY: job.wanted.key, CONVERTED_FROM: job.wanted.source}
-    published = publish(package, destination, stores, annotations=annotations, watch=_watched(report))
+    published = publish(package, destination, stores, annotations=annotations, watch=watched(report))
     notes = made.notes
     with at_stage("push"):
         artifact = load_artifact(stores.open(destination), published.reference)

@@ -127,7 +127,7 @@ def _repack(
     from klever.steps.files import LocalFiles
     from klever.steps.oci.archive import Archive
     from klever.steps.oci.staging import scratch_directory
-    from klever.steps.publish import package_members, without_foreign_certificate
+    from klever.steps.publish import package_members, put_layer
     from klever.steps.recognise import Model, choose
 
     store, repository = stores.open(artifact.reference), artifact.reference.repository
@@ -136,13 +136,9 @@ def _repack(
         files = LocalFiles.below(scratch / "package" / MODEL_FOLDER)
         form, claim = choose(files, format_id or artifact.metadata.format)
         extraction = extract(Model(files, form, claim, artifact.metadata))
-        members = package_members(files, claim)
-        archive = Archive(members)
-        with at_stage("push"), watch("push", archive.size) as progress:
-            layer = store.put_blob(repository, archive.chunks, progress=progress)
-    layer = replace(layer, media_type=media.LAYER).annotated({media.LAYER_INDEX: archive.index.to_annotation()})
-    metadata, notes = without_foreign_certificate(extraction, layer.digest)
-    metadata = metadata.changed(size=layer.size, directory_structure=tuple(sorted(member.path for member in members)))
+        archive = Archive(package_members(files, claim))
+        with at_stage("push"):
+            layer, metadata, notes = put_layer(store, repository, archive, extraction, watch)
     if others := [path for path in strays if path != ORMBFILE]:
         notes = (*notes, f"left out, as they are not below {MODEL_FOLDER}/: {', '.join(others[:10])}")
     return _Made(layer, metadata, notes)

@@ -23,6 +23,7 @@ from klever.steps.oci.descriptor import Descriptor, Digest
 from klever.steps.oci.hashing import Hasher
 from klever.steps.oci.manifest import build_manifest
 from klever.steps.oci.reference import Reference
+from klever.steps.oci.store import Store
 from klever.steps.recognise import MODEL_FOLDER, Model, recognise
 from klever.steps.stores import Stores
 from klever.steps.transfer import Watch, unwatched
@@ -63,25 +64,14 @@ def publish(
     model = recognise(path, format_id=format_id)
     extraction = extract(model)
     members = package_members(model.files, model.claim)
-    total = sum(member.size for member in members)
     store = stores.open(reference)
     try:
         archive = Archive(members)
     except ArchiveError as error:
         raise ArchiveError(error.cause, stage="pack", next_step="rename or move the file, then publish again") from None
     with at_stage("push"):
-        with watch("publish", total) as progress:
-            layer = store.put_blob(reference.repository, archive.chunks, progress=progress)
-        layer = replace(layer, media_type=media.LAYER).annotated({media.LAYER_INDEX: archive.index.to_annotation()})
-        metadata, notes = without_foreign_certificate(extraction, layer.digest)
-        metadata = metadata.changed(
-            **{
-                **(changes or {}),
-                "size": layer.size,
-                "created": _now(),
-                "directory_structure": tuple(sorted(member.path for member in members)),
-            }
-        )
+        layer, metadata, notes = put_layer(store, reference.repository, archive, extraction, watch)
+        metadata = metadata.changed(**{**(changes or {}), "created": _now()})
         config = metadata.to_config()
         described = Descriptor.of(config, media.CONFIG)
         store.put_blob(reference.repository, lambda: (config,), expected=described)
@@ -100,6 +90,18 @@ def digest_of_package(model: Model[LocalFiles]) -> Digest:
         for chunk in Archive(package_members(model.files, model.claim)).chunks():
             hashed.update(chunk)
         return hashed.digest()
+
+
+def put_layer(
+    store: Store, repository: str, archive: Archive, extraction: Extraction, watch: Watch
+) -> tuple[Descriptor, Metadata, tuple[str, ...]]:
+    """Put an archive into the store; returns its descriptor with its index, and metadata and notes that fit it."""
+    with watch("publish", archive.size) as progress:
+        layer = store.put_blob(repository, archive.chunks, progress=progress)
+    layer = replace(layer, media_type=media.LAYER).annotated({media.LAYER_INDEX: archive.index.to_annotation()})
+    metadata, notes = without_foreign_certificate(extraction, layer.digest)
+    paths = tuple(sorted(member.path for member in archive.members))
+    return layer, metadata.changed(size=layer.size, directory_structure=paths), notes
 
 
 def package_members(files: LocalFiles, claim: Claim) -> tuple[PackMember, ...]:

@@ -1,7 +1,7 @@
 """What the verbs that move bytes share: being watched, and trying a spoilt transfer again."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, TypeVar
 
 from klever.steps.errors import TransferError
@@ -19,6 +19,23 @@ _TRIES: Final = 3
 def unwatched(_label: str, _total: int | None) -> AbstractContextManager[Progress]:
     """Watch nothing."""
     return nullcontext(no_progress)
+
+
+def watched(report: Callable[[float, str], None], begin: float = 0.0, end: float = 1.0) -> Watch:
+    """Return what reports bytes that go through as the part from ``begin`` to ``end`` of the whole work."""
+
+    @contextmanager
+    def watch(label: str, total: int | None) -> Iterator[Progress]:
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            report(begin + (end - begin) * min(done / total, 1.0) if total else begin, label)
+
+        yield advance
+
+    return watch
 
 
 def try_again(transfer: Callable[[], _Result]) -> _Result:

@@ -104,6 +104,13 @@ def assignments(_ctx: click.Context, _parameter: click.Parameter, values: tuple[
     return given
 
 
+def parameters(about: str) -> Callable[[_Command], _Command]:
+    """Return the option of a workflow's arguments; the command receives the mapping ``parameters``."""
+    return click.option(
+        "-p", "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", callback=assignments, help=about
+    )
+
+
 def cluster(command: _Command) -> _Command:
     """Add the options that say which cluster is meant; the command receives ``namespace`` and ``context``."""
     for option in (

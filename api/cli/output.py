@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import click
 
@@ -16,8 +17,14 @@ __all__ = [
     "print_table",
     "signature_line",
     "tensor_line",
+    "time_text",
     "visible",
 ]
+
+
+def time_text(time: datetime | None) -> str | None:
+    """Return a moment as ISO 8601, as JSON holds it."""
+    return None if time is None else time.isoformat()
 
 
 def print_json(value: object) -> None:

@@ -5,12 +5,11 @@ What does not belong here: how it looks while it goes on (`klever.api.cli.tree`)
 
 import shutil
 import sys
-from datetime import datetime
 from typing import Any
 
 import click
 
-from klever.api.cli.output import visible
+from klever.api.cli.output import time_text, visible
 from klever.api.cli.tree import draw, has_symbols, human_duration
 from klever.steps.errors import TemporaryError
 from klever.workflows.argo.reasons import explain_run, is_temporary
@@ -36,8 +35,8 @@ def run_document(run: Run) -> dict[str, Any]:
         "namespace": run.namespace,
         "phase": run.phase.value,
         "message": run.message,
-        "started": _time(run.started),
-        "finished": _time(run.finished),
+        "started": time_text(run.started),
+        "finished": time_text(run.finished),
         "outputs": run.outputs,
         "nodes": [_node(node) for node in run.nodes.values()],
     }
@@ -65,8 +64,8 @@ def _node(node: Node) -> dict[str, Any]:
         "result": node.result,
         "exitCode": node.exit_code,
         "progress": node.progress,
-        "started": _time(node.started),
-        "finished": _time(node.finished),
+        "started": time_text(node.started),
+        "finished": time_text(node.finished),
     }
 
 
@@ -77,10 +76,7 @@ def print_summary(run: Run) -> None:
         click.echo(line)
     if run.phase.is_failure:
         click.echo()
-        for name, reason in explain_run(run):
-            click.echo(f"{visible(name)}: {visible(reason.cause)}")
-            if reason.next_step:
-                click.echo(f"  next: {visible(reason.next_step)}")
+        _print_causes(run)
     elif run.outputs:
         click.echo()
         _print_outputs(run)
@@ -94,11 +90,15 @@ def print_end(run: Run, where: str) -> None:
         _print_outputs(run)
         return
     click.echo(f"klever: {visible(run.name)} failed" + (f" after {took}" if took else ""), err=True)
-    for name, reason in explain_run(run):
-        click.echo(f"  {visible(name)}: {visible(reason.cause)}", err=True)
-        if reason.next_step:
-            click.echo(f"    next: {visible(reason.next_step)}", err=True)
+    _print_causes(run, indent="  ", err=True)
     click.echo(f"  logs: klever workflows logs {visible(run.name)} {where}", err=True)
+
+
+def _print_causes(run: Run, *, indent: str = "", err: bool = False) -> None:
+    for name, reason in explain_run(run):
+        click.echo(f"{indent}{visible(name)}: {visible(reason.cause)}", err=err)
+        if reason.next_step:
+            click.echo(f"{indent}  next: {visible(reason.next_step)}", err=err)
 
 
 def _print_outputs(run: Run) -> None:
@@ -109,7 +109,3 @@ def _print_outputs(run: Run) -> None:
         if len(shown) > _LONGEST_OUTPUT:
             shown = f"{shown[:_LONGEST_OUTPUT]}... ({len(value)} characters; --json has all)"
         click.echo(f"{name.ljust(width)}  {shown}")
-
-
-def _time(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()

@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     verb = arguments[0] if arguments else ""
     if verb in ("", "-h", "--help"):
         (sys.stdout if verb else sys.stderr).write(help_text())
-        return 0 if verb else 2
+        return 0 if verb else _WRONG_USAGE
     try:
         _run(verb, arguments[1:])
     except KleverError as error:

@@ -6,8 +6,8 @@ What does not belong here: the outputs of a success (see ``outputs``).
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from klever.api.text import visible
@@ -77,24 +77,6 @@ class Progress:
                 os.write(file, f"{percent}/100\n".encode())
             finally:
                 os.close(file)
-
-    def watch(
-        self, begin: float = 0.0, end: float = 1.0
-    ) -> Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]:
-        """Return what reports bytes that go through as the part from ``begin`` to ``end`` of the work."""
-
-        @contextmanager
-        def watching(_label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-            done = 0
-
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                self.report(begin + (end - begin) * min(done / total, 1.0) if total else begin)
-
-            yield advance
-
-        return watching
 
 
 def _cut(text: str, room: int) -> str:

@@ -54,13 +54,7 @@ def run_exit_hook(
     if source and not parse(source).evaluate_bool(environment(scope.over(operation.globals))):
         return True
     name = f"{parent.name}.onExit"
-    node = operation.nodes.get(name)
-    if node is None or not node.is_final:
-        arguments = _arguments(operation, hook, parent, prefix, scope)
-        node = operation.execute(name, _holder(hook), arguments, base, call)
-    if node is not None:
-        operation.nodes.join(parent, node)
-    return node is not None and node.is_final
+    return _run(operation, hook, name, parent, base, call, prefix, scope)
 
 
 def run_hooks(
@@ -82,14 +76,7 @@ def run_hooks(
         due = parse(hook["expression"]).evaluate_bool(environment(scope.over(operation.globals)))
         if not due and node is None:
             continue
-        if node is None or not node.is_final:
-            arguments = _arguments(operation, hook, parent, prefix, scope)
-            node = operation.execute(name, _holder(hook), arguments, base, call)
-        if node is None:
-            ended = False
-            continue
-        operation.nodes.join(parent, node)
-        ended = ended and node.is_final
+        ended = _run(operation, hook, name, parent, base, call, prefix, scope) and ended
     return ended
 
 
@@ -112,6 +99,27 @@ def run_workflow_hooks(operation: Operation) -> bool:
         operation.nodes.join(root, node)
         ended = ended and node.is_final
     return ended
+
+
+def _run(
+    operation: Operation,
+    hook: Mapping[str, Any],
+    name: str,
+    parent: LocalNode,
+    base: Base,
+    call: Call,
+    prefix: str,
+    scope: Scope,
+) -> bool:
+    """Run one hook of a node, or go on with it; return whether it has ended."""
+    node = operation.nodes.get(name)
+    if node is None or not node.is_final:
+        arguments = _arguments(operation, hook, parent, prefix, scope)
+        node = operation.execute(name, _holder(hook), arguments, base, call)
+    if node is None:
+        return False
+    operation.nodes.join(parent, node)
+    return node.is_final
 
 
 def _holder(hook: Mapping[str, Any]) -> dict[str, Any]:

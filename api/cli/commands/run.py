@@ -34,15 +34,7 @@ _MAX_PARAMETER_FILE: Final = 1 << 20
 
 @click.command("run")
 @click.argument("name", metavar="[NAME_OR_FILE]", required=False)
-@click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=options.assignments,
-    help="An argument of the pipeline; repeatable.",
-)
+@options.parameters("An argument of the pipeline; repeatable.")
 @click.option(
     "--parameter-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -76,16 +76,6 @@ def _settings(command: _Command) -> _Command:
     return command_with_all
 
 
-def _cluster(command: _Command) -> _Command:
-    """Add the options that say which cluster; the command gets them by their names."""
-    for option in (
-        click.option("--context", metavar="NAME", help="A context of the kubeconfig other than the current one."),
-        click.option("-n", "--namespace", metavar="NAME", help="The namespace. [default: that of the context]"),
-    ):
-        command = option(command)
-    return command
-
-
 _names = click.argument("names", metavar="[NAME...]", nargs=-1, type=click.Choice([*TEMPLATES, ACCESS]))
 _force = click.option("--force", is_flag=True, help="Take over fields that somebody else has set otherwise.")
 
@@ -152,7 +142,7 @@ def render(
 @click.option("--dry-run", is_flag=True, help="Let the cluster check everything and change nothing.")
 @_force
 @options.as_json
-@_cluster
+@options.cluster
 @_settings
 def apply_templates(
     names: tuple[str, ...],
@@ -187,7 +177,7 @@ def apply_templates(
 @_names
 @_force
 @options.as_json
-@_cluster
+@options.cluster
 @_settings
 def diff(
     names: tuple[str, ...],

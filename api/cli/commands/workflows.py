@@ -1,6 +1,5 @@
 """``klever workflows``."""
 
-from datetime import datetime
 from typing import Any, Final
 
 import click
@@ -87,7 +86,7 @@ def list_workflows(
     if as_json:
         output.print_json(
             [
-                document | {"started": _text(started), "finished": _text(finished)}
+                document | {"started": output.time_text(started), "finished": output.time_text(finished)}
                 for document, (started, finished) in zip(documents, times, strict=True)
             ]
         )
@@ -227,15 +226,7 @@ def retry(name: str, wait: bool, logs: bool, namespace: str | None, context: str
 
 @command.command("resubmit")
 @_name
-@click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=options.assignments,
-    help="An argument that differs from the first time; repeatable.",
-)
+@options.parameters("An argument that differs from the first time; repeatable.")
 @_wait
 @_logs
 @options.cluster
@@ -318,7 +309,3 @@ def _display_name(run: Run, node_id: str) -> str:
 
 def _short(message: str) -> str:
     return message if len(message) <= _MESSAGE_COLUMNS else f"{message[: _MESSAGE_COLUMNS - 3]}..."
-
-
-def _text(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()

@@ -5,6 +5,7 @@ from klever.api.task.telling import Progress, say
 from klever.api.task.values import result, truth
 from klever.steps.enrich import enrich
 from klever.steps.stores import Stores
+from klever.steps.transfer import watched
 
 
 def run(inputs: Inputs, stores: Stores, progress: Progress) -> dict[str, str]:
@@ -14,7 +15,7 @@ def run(inputs: Inputs, stores: Stores, progress: Progress) -> dict[str, str]:
         stores,
         format_id=inputs.format("format"),
         repack=inputs.flag("repack"),
-        watch=progress.watch(),
+        watch=watched(progress.report),
     )
     outputs = {
         **result(enriched.reference, enriched.metadata, enriched.notes),
