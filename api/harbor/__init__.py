@@ -1,0 +1,1 @@
+"""Harbor's side: its events and its REST interface."""

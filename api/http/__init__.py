@@ -1,0 +1,1 @@
+"""The ways in over HTTP: Harbor's webhooks."""

@@ -1,0 +1,1 @@
+"""What a push leads to: one question, whoever asks it."""
