@@ -1,7 +1,7 @@
 # make demo    publish models of all nine classic formats, list them, copy one, fetch it, compare bytes
 # make test    every test that needs no cluster
 # make check   style, types, direction of imports, generated files
-# make golden  render the WorkflowTemplates again, after a change of workflows/templates/
+# make golden  render the WorkflowTemplates, the CRD and the chart again, after a change of workflows/templates/ or api/modeljob/
 # make bench   figures against peers, as ratios
 # make images  container images, all or IMAGES="steps convert", with docker, podman or buildah
 # make cluster a Kubernetes in Docker with Argo and Klever, by kind
@@ -50,6 +50,8 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m klever.workflows.templates.golden --check
+	$(BIN)/python -m klever.api.modeljob.crd --check
+	$(BIN)/python charts/generate.py --check
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix
@@ -60,6 +62,8 @@ generate: $(VENV)/.ready
 
 golden: $(VENV)/.ready
 	$(BIN)/python -m klever.workflows.templates.golden
+	$(BIN)/python -m klever.api.modeljob.crd
+	$(BIN)/python charts/generate.py
 
 bench: $(VENV)/.ready
 	$(BIN)/python bench/run.py

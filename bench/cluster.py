@@ -22,7 +22,7 @@ from registry import registry_binaries, running_registry
 
 from klever.steps.artifact import EXTRACTED_FROM, load_artifact
 from klever.steps.oci import media
-from klever.steps.oci.descriptor import Descriptor
+from klever.steps.oci.descriptor import Descriptor, digest_of
 from klever.steps.oci.manifest import build_manifest
 from klever.steps.oci.reference import parse_reference
 from klever.steps.oci.registry import RegistryStore
@@ -92,10 +92,10 @@ def bench_cluster() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         running_registry(binary, Path(folder), address) as host,
-        _installed(settings) as cluster,
+        installed(settings) as cluster,
     ):
         place = _Place(cluster, host, settings)
-        _publish(host, [*(f"one{number}" for number in range(RUNS + 1)), *(f"many{n}" for n in range(AT_ONCE))])
+        publish_unread(host, [*(f"one{number}" for number in range(RUNS + 1)), *(f"many{n}" for n in range(AT_ONCE))])
         bench_image(cluster, settings)
         bench_one(place)
         bench_many(place)
@@ -172,7 +172,7 @@ def _together(place: _Place, workflow: Callable[[int], Document]) -> tuple[float
 
 
 @contextmanager
-def _installed(settings: Settings) -> Iterator[Cluster]:
+def installed(settings: Settings) -> Iterator[Cluster]:
     """Make a namespace with Klever in it, and delete it."""
     name = f"klever-bench-{uuid4().hex[:8]}"
     with connect(namespace=name) as cluster:
@@ -185,8 +185,8 @@ def _installed(settings: Settings) -> Iterator[Cluster]:
             cluster.delete(f"/api/v1/namespaces/{name}")
 
 
-def _publish(host: str, tags: list[str]) -> None:
-    """Publish a small model under many tags, as a tool does that reads no signatures."""
+def publish_unread(host: str, tags: list[str]) -> str:
+    """Publish a small model under many tags, as a tool does that reads no signatures; return its digest."""
     reference = parse_reference(f"{host}/bench/mlp:source")
     publish(MODEL, reference, Stores(plain_http=True))
     with RegistryStore(host, plain_http=True, credentials=None) as store:
@@ -199,6 +199,7 @@ def _publish(host: str, tags: list[str]) -> None:
         )
         for tag in tags:
             store.put_manifest(reference.repository, manifest, media.MANIFEST, tag=tag)
+    return digest_of(manifest)
 
 
 def main() -> None:

@@ -30,7 +30,14 @@ def bench_local_runner(work: Path) -> None:
     chain = home / "chain.yaml"
     # JSON is YAML.
     chain.write_text(json.dumps(_chain()))
-    process = [TASK, "extract", "--model=bench/mlp:v1", "--format=", "--repack=false", f"--outputs={home / 'outputs'}"]
+    process = [
+        TASK,
+        "extract",
+        "--model=bench/mlp:v1",
+        "--format=",
+        "--repack=false",
+        f"--directory={home / 'outputs'}",
+    ]
     bare: list[float] = []
     whole: list[float] = []
     # In turn, so that whatever else the machine does meets both.

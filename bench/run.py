@@ -15,6 +15,8 @@ from pathlib import Path
 
 from cluster import bench_cluster
 from conversion import bench_conversion
+from events import bench_events
+from facade import bench_facade
 from figures import MEGABYTE, memory, note, ratio, rows
 from inputs import write_large_onnx
 from local_runner import bench_local_runner
@@ -200,7 +202,9 @@ def main() -> None:
             print(f"{name}: skipped, it or skopeo is not installed")
         bench_conversion(work, python)
         bench_local_runner(work)
+    bench_facade()
     bench_cluster()
+    bench_events()
     short = sum(not row.holds for row in rows)
     print(f"{len(rows)} figures, {short} fall short")
     sys.exit(1 if short else 0)

@@ -53,10 +53,11 @@ def environments(image: str) -> tuple[Environment | None, list[Environment]]:
 
 
 def distributions(image: str) -> list[str]:
-    """Return what `pyproject.toml` asks for: the base install, and the extra of the image."""
+    """Return what `pyproject.toml` asks for: the base install, and the extras of the image."""
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = {"steps": [], API: ["workflows"]}.get(image, ["convert"])
-    return [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    extras = {"steps": [], API: ["workflows", "api"]}.get(image, ["convert"])
+    lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    return list(dict.fromkeys(lines))
 
 
 def name_of(requirement: str) -> str:

@@ -28,19 +28,26 @@ class StoredArtifact:
 
     @property
     def has_full_signature(self) -> bool:
-        """Whether the config's signature was read from this layer, by us or by an extraction of Klever 0.2."""
-        signature = self.metadata.signature
-        extracted = self.manifest.annotations.get(EXTRACTED_FROM) == self.manifest.layer.digest
-        return signature is not None and (extracted or bool(signature.layers))
+        """Whether the config's signature was read from this layer, by us or by an extraction of Klever 0.2.
+
+        The latter left no annotation, and counts of layers that no author writes.
+        """
+        signature, extracted_from = self.metadata.signature, self.manifest.annotations.get(EXTRACTED_FROM)
+        if signature is None or extracted_from is None:
+            return signature is not None and bool(signature.layers)
+        return extracted_from == self.manifest.layer.digest
 
 
-def load_artifact(store: Store, reference: Reference) -> StoredArtifact:
-    """Load manifest and metadata; raises `NotFoundError`, `ManifestError` or `MetadataError`."""
+def load_artifact(store: Store, reference: Reference, *, format_id: str | None = None) -> StoredArtifact:
+    """Load manifest and metadata; raises `NotFoundError`, `ManifestError` or `MetadataError`.
+
+    ``format_id`` is the format of a model whose config does not say any.
+    """
     with at_stage("pull"):
         stored = find_manifest(store, reference)
         manifest = parse_manifest(stored.data, stored.descriptor.media_type)
         config = read_blob(store, reference.repository, manifest.config, MAX_CONFIG_BYTES)
-        metadata = Metadata.from_config(config, f"the config of {reference}")
+        metadata = Metadata.from_config(config, f"the config of {reference}", format_id=format_id)
         return StoredArtifact(reference.pinned(stored.descriptor.digest), stored.descriptor, manifest, metadata)
 
 

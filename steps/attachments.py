@@ -6,8 +6,10 @@ a document says.
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
+from klever.steps.artifact import read_blob
 from klever.steps.errors import ManifestError, NotFoundError
 from klever.steps.oci import media
 from klever.steps.oci.descriptor import Descriptor
@@ -21,6 +23,15 @@ CERTIFICATE: Final = "application/vnd.kleveross.certificate.v1+json"
 CONVERSION: Final = "application/vnd.kleveross.conversion.v1+json"
 
 _EMPTY: Final = b"{}"
+#: A certificate of ten thousand outputs has a tenth.
+_MAX_DOCUMENT_BYTES: Final = 16 << 20
+
+
+class Place(NamedTuple):
+    """A repository of a store."""
+
+    store: Store
+    repository: str
 
 
 def attach(
@@ -52,11 +63,13 @@ def attachments(store: Store, reference: Reference, kind: str) -> Iterator[Descr
             yield descriptor
 
 
-def carry_over(store: Store, reference: Reference, subject: Descriptor, kinds: Collection[str]) -> int:
+def carry_over(
+    store: Store, reference: Reference, subject: Descriptor, kinds: Collection[str], *, to: Place | None = None
+) -> int:
     """Attach to ``subject`` what hangs on the digest that ``reference`` is pinned to; return how many there were.
 
-    The documents are the same blobs of the same repository, so nothing but manifests is written. What is malformed or
-    gone is passed over: anybody may attach anything.
+    In the same repository the documents are the same blobs, so nothing but manifests is written; ``to`` is another
+    one. What is malformed or gone is passed over: anybody may attach anything.
     """
     carried = 0
     for kind in kinds:
@@ -69,6 +82,10 @@ def carry_over(store: Store, reference: Reference, subject: Descriptor, kinds: C
                     continue
                 empty, described = children
                 manifest = build_attachment(kind, empty, described, subject, annotations_of(document))
-                store.put_manifest(reference.repository, manifest, media.MANIFEST)
+                there, repository = to or Place(store, reference.repository)
+                for child in children if to else ():
+                    data = read_blob(store, reference.repository, child, _MAX_DOCUMENT_BYTES)
+                    there.put_blob(repository, partial(iter, (data,)), expected=child)
+                there.put_manifest(repository, manifest, media.MANIFEST)
                 carried += 1
     return carried

@@ -72,18 +72,20 @@ def convert(
     options: Options | None = None,
     demands: Demands | None = None,
     format_id: str | None = None,
+    source_format: str | None = None,
     force: bool = False,
     create_environments: bool = False,
     report: Progress = no_progress,
 ) -> Converted:
     """Convert ``source`` to the format ``target`` at ``destination``: a directory, or a reference to publish under.
 
-    ``force`` replaces a directory that is there; ``create_environments`` makes those that the work needs. Raises
-    `NoPathError`, `UnsupportedOperatorsError` with all that no converter covers, `UnansweredError`,
-    `EnvironmentMissingError`, `UnprovenError` where the result is not as ``demands`` ask; in each case nothing is left
-    at the destination.
+    ``format_id`` settles the source's format; ``source_format`` is the one that an artifact has to have, as for
+    `plan_artifact`. ``force`` replaces a directory that is there; ``create_environments`` makes those that the work
+    needs. Raises `NoPathError`, `OtherFormatError`, `UnsupportedOperatorsError` with all that no converter covers,
+    `UnansweredError`, `EnvironmentMissingError`, `UnprovenError` where the result is not as ``demands`` ask; in each
+    case nothing is left at the destination.
     """
-    job = _open(source, target, stores, options or Options(), demands or Demands(), format_id)
+    job = _open(source, target, stores, options or Options(), demands or Demands(), _Said(format_id, source_format))
     if not job.demands.again and (found := _find(job, destination, stores)):
         return found
     with at_stage("plan"):
@@ -113,17 +115,24 @@ class _Job:
     artifact: StoredArtifact | None
 
 
+class _Said(NamedTuple):
+    """What was said of the source's format: what it is, whatever the artifact says; what it has to be."""
+
+    is_: str | None
+    has_to_be: str | None
+
+
 def _open(
-    source: Path | Reference, target: str, stores: Stores, options: Options, demands: Demands, format_id: str | None
+    source: Path | Reference, target: str, stores: Stores, options: Options, demands: Demands, said: _Said
 ) -> _Job:
     artifact = None
     if isinstance(source, Path):
-        local = recognise(source, format_id=format_id)
+        local = recognise(source, format_id=said.is_)
         planned = plan(local, target, options)
         digest = digest_of_package(local)
     else:
-        artifact = load_artifact(stores.open(source), source)
-        planned = plan_artifact(artifact.reference, stores, target, options, format_id=format_id)
+        artifact = load_artifact(stores.open(source), source, format_id=said.is_ or said.has_to_be)
+        planned = plan_artifact(artifact.reference, stores, target, options, format_id=said.is_, source=said.has_to_be)
         digest = artifact.manifest.layer.digest
     return _Job(planned, options, demands, name_conversion(digest, planned.path, options), artifact)
 
@@ -149,7 +158,7 @@ def _source(job: _Job, directory: Path, stores: Stores, report: Progress) -> Sou
     """Return the source on the local disk, with the signature that was read from it."""
     if job.artifact is None:
         return job.plan.model
-    fetch(job.artifact.reference, directory, stores, watch=watched(report))
+    fetch(job.artifact.reference, directory, stores, format_id=job.plan.source, watch=watched(report))
     fetched = recognise(directory, format_id=job.plan.source)
     return _subject(job.plan.source, fetched, extract(fetched)).model
 

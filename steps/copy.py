@@ -34,6 +34,13 @@ def copy(source: Reference, target: Reference, stores: Stores, *, watch: Watch =
         return target.pinned(stored.descriptor.digest)
 
 
+def copy_blob(
+    descriptor: Descriptor, source: Reference, target: Reference, stores: Stores, *, watch: Watch = unwatched
+) -> None:
+    """Make a blob of the repository of ``source`` appear in that of ``target``: it is there, mounted or sent."""
+    _copy_blob(descriptor, _Route(stores.open(source), source, stores.open(target), target, watch))
+
+
 @dataclass
 class _Route:
     """From where to where, and what has gone that way: an index may name one manifest many times over."""

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from klever.steps.errors import MalformedModelError, at_stage
 from klever.steps.files import ModelFiles
 from klever.steps.model.metadata import Metadata
-from klever.steps.model.reconcile import reconcile
+from klever.steps.model.reconcile import correct, reconcile
+from klever.steps.model.signature import Signature
 from klever.steps.recognise import Model
 
 
@@ -21,12 +22,17 @@ class Extraction(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def extract(model: Model[ModelFiles]) -> Extraction:
-    """Read the signature from the files; raises a `ModelError`. Nothing but the model's own bytes is read."""
+def extract(model: Model[ModelFiles], *, told: Signature | None = None) -> Extraction:
+    """Read the signature from the files; raises a `ModelError`. Nothing but the model's own bytes is read.
+
+    ``told`` is the author's word for this reading: it stands above what was written before.
+    """
     author = model.author or Metadata(format=model.format.id)
+    if told is not None:
+        author = author.changed(signature=correct(author.signature, told))
     with at_stage("read"):
         reading = model.format.read(model.files, model.claim, author.signature)
-    joined = reconcile(reading.signature, author.signature, open_sizes=model.format.open_sizes)
+    joined = reconcile(reading.signature, author.signature, open_sizes=model.format.open_sizes, told=told)
     metadata = author.changed(
         format=model.format.id,
         framework=author.framework or reading.framework or model.format.framework,

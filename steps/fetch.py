@@ -13,15 +13,22 @@ from klever.steps.transfer import Watch, try_again, unwatched
 
 
 def fetch(
-    reference: Reference, directory: Path, stores: Stores, *, force: bool = False, watch: Watch = unwatched
+    reference: Reference,
+    directory: Path,
+    stores: Stores,
+    *,
+    format_id: str | None = None,
+    force: bool = False,
+    watch: Watch = unwatched,
 ) -> StoredArtifact:
     """Fetch ``reference`` into ``directory``, as an ORMB package.
 
-    ``ormbfile.yaml`` is written from the config, also where the layer holds one of its own. Raises
-    `AlreadyExistsError` for a directory that is not empty, unless ``force`` replaces it whole.
+    ``ormbfile.yaml`` is written from the config, also where the layer holds one of its own; ``format_id`` is the format
+    where the config does not say any. Raises `AlreadyExistsError` for a directory that is not empty, unless ``force``
+    replaces it whole.
     """
     store = stores.open(reference)
-    artifact = load_artifact(store, reference)
+    artifact = load_artifact(store, reference, format_id=format_id)
     layer = artifact.manifest.layer
 
     def transfer() -> None:

@@ -12,6 +12,7 @@ from klever.steps.recognise import Model, choose, recognise
 # A local path needs no store: what artifacts need is imported where they are inspected.
 if TYPE_CHECKING:
     from klever.steps.artifact import StoredArtifact
+    from klever.steps.model.signature import Signature
     from klever.steps.oci.reference import Reference
     from klever.steps.oci.store import Store
     from klever.steps.stores import Stores
@@ -63,14 +64,16 @@ def inspect_artifact(
     return Inspection(extraction.metadata, size, extraction.notes, artifact.reference)
 
 
-def extract_artifact(store: "Store", artifact: "StoredArtifact", *, format_id: str | None = None) -> Extraction:
-    """Read the signature of an artifact from its layer, in place."""
+def extract_artifact(
+    store: "Store", artifact: "StoredArtifact", *, format_id: str | None = None, told: "Signature | None" = None
+) -> Extraction:
+    """Read the signature of an artifact from its layer, in place; ``told`` as of `extract`."""
     from klever.steps.oci.layer import LayerFiles
 
     with at_stage("read"):
         files = LayerFiles(store, artifact.reference.repository, artifact.manifest.layer)
         try:
             form, claim = choose(files, format_id or artifact.metadata.format)
-            return extract(Model(files, form, claim, artifact.metadata))
+            return extract(Model(files, form, claim, artifact.metadata), told=told)
         finally:
             files.close()

@@ -12,7 +12,7 @@ from klever.steps.converters.interface import Options, SourceModel, Survey, chec
 from klever.steps.converters.paths import Path, find_paths, reachable
 from klever.steps.converters.table import PAIRS
 from klever.steps.environments import environment, is_available
-from klever.steps.errors import ConversionError, NoPathError, at_stage
+from klever.steps.errors import ConversionError, NoPathError, at_stage, printable
 from klever.steps.extract import Extraction, extract
 from klever.steps.files import ModelFiles
 from klever.steps.formats.table import load_format
@@ -23,6 +23,10 @@ from klever.steps.recognise import Model, choose
 if TYPE_CHECKING:
     from klever.steps.oci.reference import Reference
     from klever.steps.stores import Stores
+
+
+class OtherFormatError(ConversionError):
+    """The model is not of the format that it was said to be converted from."""
 
 
 @dataclass(frozen=True)
@@ -116,16 +120,36 @@ def plan_artifact(
     options: Options | None = None,
     *,
     format_id: str | None = None,
+    source: str | None = None,
 ) -> Plan:
-    """Plan the conversion of an artifact; of its layer no more is transferred than the survey reads."""
+    """Plan the conversion of an artifact; of its layer no more is transferred than the survey reads.
+
+    ``source`` is the format that the artifact has to have: `OtherFormatError` where it says another one. It settles the
+    format of an artifact that says none; ``format_id`` does so whatever the artifact says.
+    """
     from klever.steps.artifact import load_artifact
     from klever.steps.oci.layer import LayerFiles
 
     store = stores.open(reference)
-    artifact = load_artifact(store, reference)
+    with at_stage("plan"):
+        source = load_format(source).id if source else None
+    artifact = load_artifact(store, reference, format_id=format_id or source)
     with at_stage("plan"), LayerFiles(store, artifact.reference.repository, artifact.manifest.layer) as files:
-        form, claim = choose(files, format_id or artifact.metadata.format)
+        said = artifact.metadata.format
+        if source and source.lower() != said.lower():
+            if not _says_nothing(said):
+                raise OtherFormatError(
+                    f"{reference} is {printable(said)}, and {source} was to be converted",
+                    next_step=f"convert from {printable(said)}, or correct the reference",
+                )
+            said = source
+        form, claim = choose(files, format_id or said)
         return plan(Model(files, form, claim, artifact.metadata), target, options)
+
+
+def _says_nothing(format_id: str) -> bool:
+    """Say whether a format is the one of models whose format nobody knew."""
+    return format_id.lower() == "others"
 
 
 def _paths(source: str, target: str) -> list[Path]:

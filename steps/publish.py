@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from klever.steps.artifact import EXTRACTED_FROM
-from klever.steps.errors import ArchiveError, InvalidReferenceError, MetadataError, UnrecognisedFormatError, at_stage
+from klever.steps.errors import ArchiveError, MetadataError, UnrecognisedFormatError, at_stage
 from klever.steps.extract import Extraction, extract
 from klever.steps.files import LocalFiles
 from klever.steps.formats.interface import Claim
@@ -55,12 +55,7 @@ def publish(
     manifest beside our own. Nothing is visible under the
     reference before every blob is whole; a failure leaves at most blobs for garbage collection.
     """
-    if reference.digest:
-        raise InvalidReferenceError(
-            f"{reference} names a digest, which follows from what is published",
-            stage="push",
-            next_step="publish under a tag: NAME:TAG",
-        )
+    reference.check_destination()
     model = recognise(path, format_id=format_id)
     extraction = extract(model)
     members = package_members(model.files, model.claim)

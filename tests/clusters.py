@@ -55,6 +55,7 @@ OURS = {"kleveross.io/test": "true"}
 REGISTRY_IMAGE = "docker.io/library/registry:3"
 _FORWARDED = re.compile(r"Forwarding from (127\.0\.0\.1:\d+)")
 _STARTED_SECONDS = 120.0
+_ARGO = {"labelSelector": "app=workflow-controller"}
 
 
 def lack(what: str) -> NoReturn:
@@ -286,6 +287,36 @@ def install(namespace: str) -> None:
     with connect(namespace=namespace) as there:
         for _change in apply(there, chain.from_iterable(documents(settings(), namespace).values())):
             pass
+
+
+def apply_crd() -> None:
+    """Put the definition of ModelJobs into the cluster as an administrator does, and wait until it is served."""
+    path = Path(__file__).resolve().parent.parent / "crds/modeljobs.kleveross.io.yaml"
+    for command in (
+        ("apply", "--server-side", "--force-conflicts", "--filename", str(path)),
+        ("wait", "--for=condition=Established", "--filename", str(path), "--timeout=60s"),
+    ):
+        subprocess.run(["kubectl", *command], check=True, capture_output=True, timeout=90)
+
+
+def restart_argo(cluster: Cluster) -> None:
+    """Delete Argo's controller and wait until its successor is ready."""
+    pods, _ = cluster.list_all(PODS.path("argo"), _ARGO)
+    gone = {pod["metadata"]["uid"] for pod in pods}
+    for pod in pods:
+        cluster.delete(PODS.path("argo", pod["metadata"]["name"]))
+
+    def restarted() -> bool:
+        now, _ = cluster.list_all(PODS.path("argo"), _ARGO)
+        states = [
+            each
+            for pod in now
+            if pod["metadata"]["uid"] not in gone
+            for each in pod["status"].get("containerStatuses", ())
+        ]
+        return any(each["ready"] for each in states)
+
+    until(restarted, "the restart of Argo's controller")
 
 
 @pytest.fixture(scope="session")

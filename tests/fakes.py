@@ -19,6 +19,8 @@ class Exchange(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = 20
+    #: Head and body are two writes, of which the second would wait for the first to be acknowledged: 40 ms.
+    disable_nagle_algorithm = True
 
     @property
     def path_only(self) -> str:

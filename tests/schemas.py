@@ -17,11 +17,21 @@ def faults(schema: dict[str, Any], value: Any, path: str = "") -> Iterator[str]:
         return
     if "enum" in schema and value not in schema["enum"]:
         yield f"{path}: {value!r} is none of {schema['enum']}"
+    yield from (f"{path}: {fault}" for fault in _sizes(schema, value))
     if isinstance(value, list) and "items" in schema:
         for index, item in enumerate(value):
             yield from faults(schema["items"], item, f"{path}[{index}]")
     if isinstance(value, dict):
         yield from _object(schema, value, path)
+
+
+def _sizes(schema: dict[str, Any], value: Any) -> Iterator[str]:
+    limits = {str: "maxLength", list: "maxItems", dict: "maxProperties"}
+    limit = limits.get(type(value))
+    if limit and len(value) > schema.get(limit, len(value)):
+        yield f"more than {limit} {schema[limit]}"
+    if isinstance(value, int) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        yield f"{value} is out of bounds"
 
 
 def _object(schema: dict[str, Any], value: dict[str, Any], path: str) -> Iterator[str]:

@@ -98,6 +98,15 @@ def test_the_base_install_needs_what_the_project_says_and_nothing_else(build_dir
     assert not lines(planned / "environments.txt")
 
 
+def test_the_image_of_the_ways_in_has_what_the_controller_and_the_server_need(
+    build_directory: Path, tmp_path: Path
+) -> None:
+    asked = lines(plan(build_directory, "api", tmp_path / "plan") / "requirements.txt")
+    names = {re.split("[>=]", line)[0] for line in asked}
+    assert {"hera", "kubernetes", "kopf", "fastapi", "uvicorn", "prometheus-client"} <= names
+    assert len(asked) == len(set(asked))
+
+
 def test_the_stage_that_installs_has_what_makes_environments(build_directory: Path) -> None:
     script = "from klever.steps.environments.create import create"
     command = [sys.executable, "-S", "-c", script]
@@ -395,6 +404,10 @@ facts = {
     "environments": [each.id for each in available],
     "broken": {each.id: said for each in available if (said := whole(each))},
     "help": subprocess.run(["klever-task", "--help"], capture_output=True).returncode,
+    "ways in": [
+        *(name for name in ("klever-controller", "klever-server") if subprocess.run([name, "--help"], capture_output=True).returncode),
+        *(name for name in ("klever.api.controller.handlers", "klever.api.http.app", "hera") if not imported(name)),
+    ],
 }
 Path("/dev/termination-log").write_text(json.dumps(facts))
 """
@@ -464,6 +477,8 @@ def test_a_pod_has_what_it_needs_and_nothing_that_helps_an_intruder(
     assert facts["authorities"]
     assert facts["address"]
     assert facts["help"] == 0
+    if image == "api":
+        assert facts["ways in"] == []
     held = {name for name, at in IMAGE_OF_ENVIRONMENT.items() if at == image and name} - OF_ANOTHER_PYTHON
     # With the extra `convert` the interpreter serves this one.
     held |= {"prove-onnx"} if image.startswith("convert") else set()

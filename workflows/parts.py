@@ -48,12 +48,34 @@ _OUTPUTS: Final = MappingProxyType(
 )
 
 
-def extract(name: str, *, model: str, format: str | None = None, repack: bool = False, **node: Any) -> Task | Step:  # noqa: A002
+def extract(
+    name: str,
+    *,
+    model: str,
+    format: str | None = None,  # noqa: A002 - the template's name for it
+    publish_as: str | None = None,
+    inputs: str | None = None,
+    outputs: str | None = None,
+    repack: bool = False,
+    all_tags: bool = False,
+    **node: Any,
+) -> Task | Step:
     """Return a node that reads the signature of ``model`` and writes it into the artifact's metadata.
+
+    ``publish_as`` is where the result goes in the place of the model's own tag; ``inputs`` and ``outputs`` are what the
+    author says of them, as JSON; ``all_tags`` moves every tag that points at what was read.
 
     Outputs: ``reference`` (pinned), ``digest``, ``format``, ``signature``, ``changed``, ``moved``, ``note``.
     """
-    arguments = {"model": model, "format": format, "repack": "true" if repack else None}
+    arguments = {
+        "model": model,
+        "format": format,
+        "as": publish_as,
+        "inputs": inputs,
+        "outputs": outputs,
+        "repack": "true" if repack else None,
+        "all_tags": "true" if all_tags else None,
+    }
     return _node(name, _extract.NAME, _extract.EXTRACT, arguments, node)
 
 
@@ -62,6 +84,7 @@ def convert(
     *,
     model: str,
     to: str,
+    convert_from: str | None = None,
     publish_as: str | None = None,
     opset: int | str | None = None,
     batch: int | str | None = None,
@@ -75,11 +98,14 @@ def convert(
 ) -> Task | Step:
     """Return a node that converts ``model``, proves the result and publishes it; ``shapes`` is JSON.
 
+    A model of another format than ``convert_from`` is refused.
+
     Outputs: ``reference`` (pinned), ``digest``, ``format``, ``signature``, ``level``, ``found``, ``note``, ``path``.
     """
     arguments = {
         "model": model,
         "to": to,
+        "from": convert_from,
         "as": publish_as,
         "opset": opset,
         "batch": batch,
@@ -110,6 +136,7 @@ def release(
     publish_as: str | None = None,
     format: str | None = None,  # noqa: A002 - the template's name for it
     repack: bool = False,
+    all_tags: bool = False,
     opset: int | str | None = None,
     batch: int | str | None = None,
     shapes: str | None = None,
@@ -122,7 +149,8 @@ def release(
 ) -> Task | Step:
     """Return a node that extracts, converts to each of ``formats`` (a JSON list, or commas between) and gates.
 
-    Outputs: ``reference`` (of the model, pinned), ``digest``, ``signature``, ``references`` and ``report`` (JSON).
+    Outputs: ``reference`` (of the model, pinned), ``digest``, ``format``, ``signature``, ``references`` and ``report``
+    (JSON).
     """
     arguments = {
         "model": model,
@@ -130,6 +158,7 @@ def release(
         "formats": formats,
         "as": publish_as,
         "repack": "true" if repack else None,
+        "all_tags": "true" if all_tags else None,
         "opset": opset,
         "batch": batch,
         "shapes": shapes,

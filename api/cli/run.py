@@ -43,6 +43,8 @@ COMMANDS: Final = MappingProxyType(
         "environments": "List, make or remove environments of frameworks.",
         "login": "Keep credentials for a registry.",
         "logout": "Forget credentials of a registry.",
+        "harbor": "Set up a Harbor so that its pushes start something.",
+        "doctor": "Check this machine, an installation and its Harbor.",
     }
 )
 

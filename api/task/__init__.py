@@ -1,6 +1,6 @@
 """The program ``klever-task``: what every pod of Klever's workflow templates runs, and on a laptop their tasks.
 
-    klever-task extract --model=harbor.example/vision/resnet:v1 --outputs=/klever/outputs
+    klever-task extract --model=harbor.example/vision/resnet:v1 --directory=/klever/outputs
 
 Plain values in, plain values out, each output a file; a verb a file in ``verbs``, loaded when it is called. What does
 not belong here: the work itself, which is in `klever.steps`; what a workflow looks like, which is in

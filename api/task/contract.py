@@ -27,6 +27,7 @@ class Verb(NamedTuple):
 
 _MODEL: Final = Input("model", "the reference of the model", required=True)
 _FORMAT: Final = Input("format", "the format, where content and names do not settle it")
+_FROM: Final = Input("from", "the format that the model has to have; any by default")
 _CONVERSION: Final = (
     Input("opset", "the version of ONNX's operators"),
     Input("batch", "the first size of every input: a number or 'dynamic'"),
@@ -48,12 +49,20 @@ VERBS: Final = MappingProxyType(
     {
         "extract": Verb(
             "Read the signature from the layer and write it into the config.",
-            (_MODEL, _FORMAT, Input("repack", "true to make a new layer of a foreign one")),
+            (
+                _MODEL,
+                _FORMAT,
+                Input("as", "where the result goes; by default to the model's own tag"),
+                Input("inputs", "a JSON list of what the author says of the inputs, as ormbfile.yaml spells them"),
+                Input("outputs", "the same of the outputs"),
+                Input("repack", "true to make a new layer of a foreign one"),
+                Input("all_tags", "true to move every tag of the repository that points at what was read"),
+            ),
             MappingProxyType(
                 {
                     **_RESULT,
                     "changed": "true where it is another manifest than the one that was read",
-                    "moved": "true where the tag was moved to it",
+                    "moved": "true where the result has the tag that was meant",
                     **_NOTE,
                 }
             ),
@@ -63,6 +72,7 @@ VERBS: Final = MappingProxyType(
             (
                 _MODEL,
                 Input("to", "the format to convert to", required=True),
+                _FROM,
                 Input("as", "where the result goes; by default beside the source, with the format in its tag"),
                 *_CONVERSION,
                 Input("image", "ENVIRONMENT=IMAGE: which image has which environment", repeated=True),
@@ -84,6 +94,7 @@ VERBS: Final = MappingProxyType(
             (
                 _MODEL,
                 Input("to", "the format to convert to", required=True),
+                _FROM,
                 Input("as", "where the result goes", required=True),
                 *_CONVERSION,
             ),

@@ -14,6 +14,7 @@ from klever.steps.errors import PermanentError, at_stage
 if TYPE_CHECKING:
     from klever.steps.converters.interface import Options
     from klever.steps.model.certificate import Level
+    from klever.steps.model.signature import Signature
     from klever.steps.oci.reference import Reference
 
 #: The most that one value may have, in characters: a list of a thousand references has a tenth.
@@ -25,7 +26,7 @@ _MAX_RANK: Final = 64
 _MAX_SIZE: Final = 10**9
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
 #: What every verb takes.
-_OUTPUTS: Final = Input("outputs", "the directory to write the outputs to")
+DIRECTORY: Final = Input("directory", "the directory to write the outputs to")
 _Choice = TypeVar("_Choice")
 
 
@@ -45,7 +46,7 @@ class Inputs:
     @classmethod
     def parse(cls, verb: str, arguments: Sequence[str]) -> "Inputs":
         """Parse ``--NAME=VALUE`` arguments; raises `UsageError`."""
-        known = {each.name: each for each in (*VERBS[verb].inputs, _OUTPUTS)}
+        known = {each.name: each for each in (*VERBS[verb].inputs, DIRECTORY)}
         values: dict[str, list[str]] = {}
         for argument in arguments:
             name, equals, value = argument.removeprefix("--").partition("=")
@@ -88,6 +89,14 @@ class Inputs:
 
         with at_stage(self.verb):
             return load_format(self.text(name)).id if self.text(name) else None
+
+    def signature(self) -> "Signature | None":
+        """Return the inputs and outputs that are told, None where neither is; raises `MetadataError`."""
+        from klever.steps.model.signature import Signature, parse_tensors
+
+        with at_stage(self.verb):
+            told = {name: parse_tensors(self.text(name), name) for name in ("inputs", "outputs") if self.text(name)}
+        return Signature(**told) if told else None
 
     def level(self) -> "Level":
         """Return the level of proof that is required, ``executed`` by default."""

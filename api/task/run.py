@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Final
 
 from klever.api.task.contract import VERBS
-from klever.api.task.inputs import Inputs, UsageError
+from klever.api.task.inputs import DIRECTORY, Inputs, UsageError
 from klever.api.task.outputs import make_directory, write_outputs
 from klever.api.task.telling import Progress, message_of, tell_failure
 from klever.steps.errors import KleverError, PermanentError, storage_error
@@ -71,7 +71,7 @@ def _run(verb: str, arguments: Sequence[str]) -> None:
     if verb not in VERBS:
         raise UsageError(f"there is no verb {verb[:40]!r}", stage="usage", next_step=f"use one of {', '.join(VERBS)}")
     inputs = Inputs.parse(verb, arguments)
-    directory = Path(inputs.text("outputs")) if inputs.text("outputs") else None
+    directory = Path(inputs.text(DIRECTORY.name)) if inputs.text(DIRECTORY.name) else None
     if directory is not None:
         make_directory(directory)
     stores, progress = _stores(), Progress()
@@ -86,7 +86,7 @@ def _run(verb: str, arguments: Sequence[str]) -> None:
 
 def help_text() -> str:
     """Return what ``klever-task --help`` prints."""
-    lines = ["Usage: klever-task VERB --NAME=VALUE ... [--outputs=DIRECTORY]", ""]
+    lines = ["Usage: klever-task VERB --NAME=VALUE ... [--directory=DIRECTORY]", ""]
     for name, verb in VERBS.items():
         lines += [f"{name}: {verb.about}"]
         lines += [f"  --{each.name}=  {each.about}{' (repeatable)' * each.repeated}" for each in verb.inputs]

@@ -40,13 +40,18 @@ MODULES: Final = MappingProxyType(
 )
 
 
-def load_format(name: str) -> Format:
-    """Return the format of that id, in any case; raises `MetadataError` with the known ids otherwise."""
-    for known, module in MODULES.items():
+def format_id(name: str) -> str:
+    """Return a format's id by its name in any case; raises `MetadataError` with the known ids otherwise."""
+    for known in MODULES:
         if known.lower() == name.lower():
-            found: Format = import_module(module).FORMAT
-            return found
+            return known
     raise MetadataError(f"there is no format {name!r}", next_step=f"use one of {', '.join(MODULES)}")
+
+
+def load_format(name: str) -> Format:
+    """Return the format of that name; raises `MetadataError` as `format_id` does."""
+    found: Format = import_module(MODULES[format_id(name)]).FORMAT
+    return found
 
 
 def all_formats() -> Iterator[Format]:

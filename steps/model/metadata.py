@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from klever.steps.errors import MetadataError
 from klever.steps.model.certificate import Certificate
-from klever.steps.model.signature import Document, NamedSignature, Signature, Text
+from klever.steps.model.signature import Document, NamedSignature, Signature, Text, first_fault
 from klever.steps.model.strict import parse_json
 
 #: What Go marshals for a time that was never set.
@@ -85,14 +85,19 @@ class Metadata(Document):
         return cls._from_document(parse_yaml(text, what), what)
 
     @classmethod
-    def from_config(cls, data: bytes, what: str = "the config blob") -> Self:
-        """Parse a config blob; raises `MetadataError` that begins with ``what``."""
+    def from_config(cls, data: bytes, what: str = "the config blob", *, format_id: str | None = None) -> Self:
+        """Parse a config blob; raises `MetadataError` that begins with ``what``.
+
+        ``format_id`` is the format of one that does not say any.
+        """
         if len(data) > MAX_CONFIG_BYTES:
             raise MetadataError(f"{what} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
         try:
             document = parse_json(data, max_nodes=MAX_CONFIG_NODES)
         except ValueError as error:
             raise MetadataError(f"{what} {error}") from None
+        if format_id and isinstance(document, dict) and not document.get("format"):
+            document["format"] = format_id
         return cls._from_document(document, what)
 
     @classmethod
@@ -134,8 +139,4 @@ class Metadata(Document):
 
 
 def _first_fault(error: ValidationError | RecursionError) -> str:
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    fault = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    return f"field {where}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {str(fault['input'])[:60]!r}"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else first_fault(error)

@@ -7,9 +7,25 @@ Field names in JSON and YAML are those of ORMB; unknown fields of a document are
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from klever.steps.errors import MetadataError
+from klever.steps.model.strict import parse_json
+
+#: Values in a list of tensors that is given as an argument: a thousand tensors have a tenth.
+_MAX_NODES: Final = 100_000
+_FORM: Final = 'write a JSON list such as [{"name": "x", "size": [-1, 3], "dType": "float32"}]'
 
 #: Text, where YAML authors write a bare number and mean its digits (``name: 1``).
 Text = Annotated[
@@ -65,6 +81,35 @@ class Signature(Document):
     inputs: tuple[Tensor, ...] | None = None
     outputs: tuple[Tensor, ...] | None = None
     layers: dict[str, int] | None = None
+
+
+def parse_tensors(text: str, what: str) -> tuple[Tensor, ...]:
+    """Parse a JSON list of tensors as ``ormbfile.yaml`` spells them; raises `MetadataError` that begins with ``what``.
+
+    >>> parse_tensors('[{"name": "x", "dType": "float32", "size": [-1, 3]}]', "inputs")
+    (Tensor(name='x', description=None, dtype='float32', shape=(-1, 3), op_type=None, values=None, tensor_name=None),)
+    """
+    try:
+        document = parse_json(text.encode(), max_nodes=_MAX_NODES)
+    except ValueError as error:
+        raise MetadataError(f"{what}: the value {error}", next_step=_FORM) from None
+    if not isinstance(document, list):
+        raise MetadataError(f"{what}: got no list", next_step=_FORM)
+    try:
+        tensors = TypeAdapter(tuple[Tensor, ...]).validate_python(document)
+    except ValidationError as error:
+        raise MetadataError(f"{what}: {first_fault(error)}", next_step=_FORM) from None
+    names = [tensor.name for tensor in tensors]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise MetadataError(f"{what}: {repeated[:60]!r} is there twice", next_step="give each tensor one name")
+    return tensors
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the first fault of a document in one sentence."""
+    fault = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"field {where}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {str(fault['input'])[:60]!r}"
 
 
 class NamedSignature(Document):

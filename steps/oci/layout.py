@@ -77,6 +77,10 @@ class LayoutStore:
         # Without the annotations of the entry, which are about its place in this layout.
         return StoredManifest(Descriptor(stored.media_type, stored.digest, stored.size), self._manifest_bytes(stored))
 
+    def find_digest(self, repository: str, tag: str) -> Digest:
+        """Return the digest that a tag points at; raises `NotFoundError`."""
+        return self._find(self._known_index(), repository, parse_tag(tag)).descriptor.digest
+
     def has_blob(self, repository: str, digest: Digest) -> bool:
         """Say whether the blob is there, whole; all repositories of a layout share their blobs."""
         del repository

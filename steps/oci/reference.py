@@ -59,6 +59,15 @@ class Reference:
         """The tag that writing here gives: ``latest`` where none is named; None where only a digest is."""
         return self.tag or (None if self.digest else DEFAULT_TAG)
 
+    def check_destination(self) -> None:
+        """Raise `InvalidReferenceError` where something cannot be published under this reference."""
+        if self.digest:
+            raise InvalidReferenceError(
+                f"{self} names a digest, which follows from what is published",
+                stage="push",
+                next_step="publish under a tag: NAME:TAG",
+            )
+
     def pinned(self, digest: Digest) -> Self:
         """Return this reference bound to ``digest``, which no later move of the tag changes."""
         return replace(self, digest=digest)

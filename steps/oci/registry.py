@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -131,6 +132,24 @@ class RegistryStore:
         about = f"the manifest {self._about(repository, reference)}"
         digest = _verify_manifest(data, reference, said, about)
         return StoredManifest(Descriptor(_media_type(data, declared, about), digest, len(data)), data)
+
+    def find_digest(self, repository: str, tag: str) -> Digest:
+        """Return the digest that the registry says a tag points at; raises `NotFoundError`.
+
+        Distribution specification, "Checking if content exists in the registry". Where the answer names no digest, or
+        the registry knows no such request, the manifest is fetched.
+        """
+        with suppress(RegistryRefusedError, InvalidReferenceError):
+            response = self._session.request(
+                "HEAD",
+                f"/v2/{_repository(repository)}/manifests/{parse_tag(tag)}",
+                Access.to(repository, "pull"),
+                headers={"Accept": ", ".join(_MANIFESTS)},
+                about=self._about(repository, tag),
+            )
+            release(response)
+            return parse_digest(response.headers.get("Docker-Content-Digest", ""))
+        return self.get_manifest(repository, tag).descriptor.digest
 
     def put_manifest(self, repository: str, data: bytes, media_type: str, *, tag: str | None = None) -> Descriptor:
         """Publish a manifest under its digest, and under ``tag``; see the protocol."""

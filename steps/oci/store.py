@@ -33,6 +33,9 @@ class Store(Protocol):
     def get_manifest(self, repository: str, reference: str | Digest) -> StoredManifest:
         """Return the manifest under a tag or digest, verified; raises `NotFoundError`."""
 
+    def find_digest(self, repository: str, tag: str) -> Digest:
+        """Return the digest that a tag points at, without the manifest; raises `NotFoundError`."""
+
     def put_manifest(self, repository: str, data: bytes, media_type: str, *, tag: str | None = None) -> Descriptor:
         """Publish a manifest, whose blobs must be there, and point ``tag`` at it, in one visible step."""
 

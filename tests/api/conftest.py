@@ -88,7 +88,7 @@ def task(
             repeated = value if isinstance(value, tuple) else (value,)
             given += [f"--{name.rstrip('_')}={each}" for each in repeated]
         capsys.readouterr()
-        code = run_task([verb, *given, f"--outputs={outputs}"])
+        code = run_task([verb, *given, f"--directory={outputs}"])
         captured = capsys.readouterr()
         files = {path.name: path.read_text() for path in outputs.iterdir()} if outputs.is_dir() else {}
         return Done(code, files, message.read_text() if message.exists() else "", captured.out + captured.err)

@@ -36,3 +36,31 @@ def test_what_is_not_there_is_a_sentence(klever: Klever) -> None:
     done = klever("extract", "--json", "vision/none:v1")
     assert (done.code, done.error["stage"]) == (1, "pull")
     assert klever("extract", "vision/net:v1@sha256:12").code == 1
+
+
+def test_the_result_goes_elsewhere_with_what_somebody_tells(klever: Klever, home: Path, models: Path) -> None:
+    reference, stores = parse_reference("vision/net:v1"), Stores(home=home)
+    model = models / "GraphDef" / "unknown_rank" / "model"
+    foreign.put(reference, stores, model, config={"format": "GraphDef"})
+    told = '[{"name": "x", "size": [-1, 4]}]'
+    done = klever("extract", "vision/net:v1", "--as", "vision/net:v1-read", "--inputs", told)
+    assert done.code == 0
+    assert done.out.splitlines()[0] == "extracted vision/net:v1-read  GraphDef"
+    assert "x float32[-1, 4]" in done.out
+    assert klever("inspect", "vision/net:v1", "--json").document["signature"]["inputs"][0].get("size") is None
+
+
+def test_every_tag_of_what_was_read_moves_on_request(klever: Klever, home: Path, models: Path) -> None:
+    for tag in ("v1", "latest"):
+        foreign.put(
+            parse_reference(f"vision/net:{tag}"), Stores(home=home), models / "ONNX" / "cnn_dynamic_dims" / "model"
+        )
+    assert klever("extract", "vision/net:v1", "--all-tags", "--json").document["notes"] == [
+        "moved to it as well: latest"
+    ]
+
+
+def test_tensors_that_are_none_are_wrong_usage(klever: Klever) -> None:
+    done = klever("extract", "vision/net:v1", "--outputs", '[{"size": [1]}]')
+    assert done.code == 2
+    assert "0.name" in done.err

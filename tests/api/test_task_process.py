@@ -52,7 +52,7 @@ def test_a_process_that_ends_before_its_last_write_leaves_the_tag_and_no_outputs
     stores = Stores(plain_http=True)
     beside = {"ormbfile.yaml": foreign.STALE}
     old = foreign.put(near, stores, models / "ONNX" / "cnn_dynamic_dims" / "model", beside=beside)
-    command = [*TASK, "extract", f"--model={relayed.host}/{name}", "--repack=true", f"--outputs={tmp_path / 'out'}"]
+    command = [*TASK, "extract", f"--model={relayed.host}/{name}", "--repack=true", f"--directory={tmp_path / 'out'}"]
     with relayed.held("PUT", "/manifests/v1") as held:
         process = subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
         held.wait()

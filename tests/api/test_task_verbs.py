@@ -190,3 +190,50 @@ def test_the_image_is_the_first_that_has_what_is_needed_and_most_of_what_helps(
 def test_without_an_image_that_has_all_there_is_a_sentence() -> None:
     with pytest.raises(EnvironmentMissingError, match="no image has convert-torch and prove-caffe"):
         choose_image(TABLE, ("prove-caffe", "convert-torch"))
+
+
+def test_an_extraction_goes_where_it_is_told_with_what_it_is_told(task: Task, home: Path, models: Path) -> None:
+    stores = Stores(home=home)
+    old = foreign.put(
+        parse_reference("net:v1"), stores, models / "GraphDef" / "unknown_rank" / "model", config={"format": "GraphDef"}
+    )
+    done = task("extract", model="net:v1", as_="read/net:v2", inputs='[{"name": "x", "size": [-1, 4]}]')
+    assert done.code == 0
+    assert done.outputs["reference"] == f"read/net:v2@{done.outputs['digest']}"
+    assert done.outputs["signature"].startswith("x float32[-1, 4] ->")
+    assert (done.outputs["changed"], done.outputs["moved"], done.outputs["note"]) == ("true", "true", "")
+    assert (
+        load_artifact(stores.open(parse_reference("net:v1")), parse_reference("net:v1")).descriptor.digest == old.digest
+    )
+    assert task("extract", model="net:v1", as_="read/net:v2", inputs="[1]").message.startswith(
+        "extract: inputs: field 0"
+    )
+    assert "names a digest" in task("extract", model="net:v1", as_=f"net@{old.digest}").message
+
+
+def test_every_tag_of_a_digest_moves_when_that_is_asked(task: Task, home: Path, models: Path) -> None:
+    stores, model = Stores(home=home), models / "ONNX" / "cnn_dynamic_dims" / "model"
+    for tag in ("v1", "latest"):
+        old = foreign.put(parse_reference(f"net:{tag}"), stores, model)
+    outputs = task("extract", model=f"net:v1@{old.digest}", all_tags="true").outputs
+    assert (outputs["moved"], outputs["note"]) == ("true", "moved to it as well: latest")
+    reference = parse_reference("net:latest")
+    assert load_artifact(stores.open(reference), reference).descriptor.digest == outputs["digest"]
+    assert task("extract", model="net:v1", all_tags="yes").code == 2
+
+
+def test_a_conversion_from_another_format_than_the_models_fails_its_plan(task: Task, mlp: str) -> None:
+    assert task("plan", model=mlp, to="ONNX", **{"from": "mxnetparams"}).code == 0
+    for verb, others in (("plan", {}), ("convert", {"as": "vision/mlp:onnx"})):
+        done = task(verb, model=mlp, to="ONNX", **{"from": "H5"}, **others)
+        assert (done.code, done.outputs) == (1, {})
+        assert done.message.startswith(f"plan: {mlp} is MXNetParams, and H5 was to be converted; next: convert from")
+
+
+def test_a_model_whose_config_says_no_format_is_converted_from_the_one_that_is_said(
+    task: Task, home: Path, models: Path
+) -> None:
+    foreign.put(parse_reference("net:v1"), Stores(home=home), models / "MXNetParams" / "mlp" / "model", config={"x": 1})
+    said = {"from": "MXNetParams"}
+    planned = task("plan", model="net:v1", to="ONNX", **said).outputs
+    assert task("convert", model=planned["model"], to="ONNX", as_=planned["as"], require="none", **said).code == 0

@@ -2,15 +2,13 @@
 
 import json
 import os
-import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from clusters import until
+from wires import Wire, write_kubeconfig
 
 from klever.api.cli.run import run as klever
 from klever.workflows.argo import errors
@@ -233,73 +232,10 @@ def test_the_logs_of_all_pods_come_as_they_start_though_pods_are_cleaned_up(clus
     assert [line.text for line in lines if line.text.startswith("line")] == ["line 0", "line 1", "line 2"]
 
 
-class Wire:
-    """A relay of bytes to the API server that can be cut, and stay cut."""
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = []
-        self._down = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                if self._down.is_set():
-                    near.close()
-                    continue
-                far = socket.create_connection(self._target)
-                self._open += [near, far]
-                threading.Thread(target=self._relay, args=(near, far), daemon=True).start()
-
-    @staticmethod
-    def _relay(near: socket.socket, far: socket.socket) -> None:
-        with suppress(OSError, ValueError):
-            while True:
-                for ready in select.select([near, far], [], [])[0]:
-                    data = ready.recv(1 << 16)
-                    if not data:
-                        near.close()
-                        far.close()
-                        return
-                    (far if ready is near else near).sendall(data)
-
-    @contextmanager
-    def down(self) -> Iterator[None]:
-        """Break every connection and take no new one for the time of the block."""
-        self._down.set()
-        for each in self._open:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-        self._open.clear()
-        yield
-        self._down.clear()
-
-    def close(self) -> None:
-        self._listener.close()
-
-
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Callable[..., Path]:
     """Write the kubeconfig of this cluster anew, with another address or another user."""
-
-    def write(port: int | None = None, user: dict[str, str] | None = None) -> Path:
-        document = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text("utf-8"))
-        for entry in document["clusters"]:
-            if port is not None:
-                entry["cluster"]["tls-server-name"] = urlsplit(entry["cluster"]["server"]).hostname
-                entry["cluster"]["server"] = f"https://127.0.0.1:{port}"
-        for entry in document["users"]:
-            entry["user"] = user or entry["user"]
-        path = tmp_path / "kubeconfig"
-        path.write_text(yaml.safe_dump(document), "utf-8")
-        return path
-
-    return write
+    return partial(write_kubeconfig, tmp_path / "kubeconfig")
 
 
 def connected(path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:

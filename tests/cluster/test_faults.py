@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from clusters import HOST_IP_VARIABLE, PODS, Cluster, Installation, lack, settings, until
+from clusters import HOST_IP_VARIABLE, Cluster, Installation, lack, restart_argo, settings, until
 from relays import Relay, relay
 from watchers import Sight, watched_tag
 
@@ -23,7 +23,6 @@ from klever.workflows.templates.table import build
 
 pytestmark = pytest.mark.cluster
 
-CONTROLLER = {"labelSelector": "app=workflow-controller"}
 #: What writing a tag asks of a registry, and what reading a layer does.
 WRITES_THE_TAG, READS_A_BLOB = ("PUT", "/manifests/v1$"), ("GET", "/blobs/sha256")
 AWAY_SECONDS = 20
@@ -137,7 +136,7 @@ def test_a_workflow_outlives_a_restart_of_the_controller(unread: Unread, cluster
     with unread.watched() as sight, unread.between.held(*READS_A_BLOB) as held:
         workflow = unread.extract()
         held.wait()
-        restart_controller(cluster)
+        restart_argo(cluster)
         held.release()
         run = unread.klever.wait(workflow)
     unread.check_extracted(run, sight)
@@ -234,23 +233,3 @@ def test_two_extractions_of_a_tag_follow_each_other(unread: Unread) -> None:
     for run in runs:
         unread.check_extracted(run, sight)
     assert sorted(run.outputs["changed"] for run in runs) == ["false", "true"]
-
-
-def restart_controller(cluster: Cluster) -> None:
-    """Delete Argo's controller and wait until its successor is ready."""
-    pods, _ = cluster.list_all(PODS.path("argo"), CONTROLLER)
-    gone = {pod["metadata"]["uid"] for pod in pods}
-    for pod in pods:
-        cluster.delete(PODS.path("argo", pod["metadata"]["name"]))
-
-    def restarted() -> bool:
-        now, _ = cluster.list_all(PODS.path("argo"), CONTROLLER)
-        states = [
-            each
-            for pod in now
-            if pod["metadata"]["uid"] not in gone
-            for each in pod["status"].get("containerStatuses", ())
-        ]
-        return any(each["ready"] for each in states)
-
-    until(restarted, "the restart of Argo's controller")

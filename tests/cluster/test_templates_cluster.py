@@ -17,6 +17,7 @@ from nasty import NASTY_REFERENCES
 from klever.api.cli.run import run as run_klever
 from klever.workflows.argo.apply import apply
 from klever.workflows.argo.client import WORKFLOW_TEMPLATES, WORKFLOWS, Cluster
+from klever.workflows.argo.submit import Identity, from_template, submit
 from klever.workflows.parts import convert, extract, output
 from klever.workflows.status import Kind, Phase
 from klever.workflows.templates import access
@@ -116,6 +117,60 @@ def test_the_workflow_can_be_found_by_project_model_and_stage(
     assert title == f"Extract a model's signature: {model}"
     found = argo("list", "-l", "kleveross.io/project=templates,kleveross.io/stage=extract", "-o", "name")
     assert extracted in found.split()
+
+
+def test_marks_of_who_submits_stand_beside_those_of_the_template(
+    klever: Installation, cluster: Cluster, cleared: list[str], model: str
+) -> None:
+    labels, annotations = {"example.org/job": "a"}, {"example.org/asked-by": "Ada"}
+    identity = Identity(prefix="marked-", labels=labels, annotations=annotations)
+    # Suspended: marks are made before anything is run.
+    document = from_template("klever-extract", {"model": model}, identity)
+    document["spec"]["suspend"] = True
+    name = submit(cluster, document, klever.namespace).name
+    cleared.append(name)
+    until(lambda: document_of(klever, name).get("status", {}).get("phase"), f"the start of {name}")
+    metadata = document_of(klever, name)["metadata"]
+    assert labels.items() <= metadata["labels"].items()
+    assert {f"kleveross.io/{each}" for each in LABELS} <= metadata["labels"].keys()
+    assert annotations.items() <= metadata["annotations"].items()
+    assert metadata["annotations"]["workflows.argoproj.io/title"].endswith(model)
+
+
+def test_an_extraction_to_another_repository_holds_that_ones_lock_and_leaves_the_model(
+    klever: Installation, models: Path
+) -> None:
+    before = klever.registry.publish_unread(models / MODEL / "model", "templates/source:v1")
+    source, target = (klever.registry.reference(name) for name in ("templates/source:v1", "elsewhere/mlp:v1"))
+    finished = klever.run("klever-extract", {"model": source, "as": target, "inputs": '[{"name": "data"}]'})
+    assert finished.phase is Phase.SUCCEEDED, [node.message for node in finished.failures()]
+    assert finished.outputs["reference"] == f"{target}@{finished.outputs['digest']}"
+    assert klever.registry.load("templates/source:v1").descriptor.digest == before
+    made = klever.registry.load("elsewhere/mlp:v1")
+    assert (made.descriptor.digest, made.has_full_signature) == (finished.outputs["digest"], True)
+
+
+def test_one_extraction_of_a_digest_moves_all_of_its_tags(klever: Installation, models: Path) -> None:
+    names = ("templates/several:v1", "templates/several:latest")
+    digest = klever.registry.publish_unread(models / MODEL / "model", names[0])
+    with klever.registry.store() as store:
+        manifest = store.get_manifest("templates/several", digest)
+        store.put_manifest("templates/several", manifest.data, manifest.descriptor.media_type, tag="latest")
+    model = f"{klever.registry.reference(names[0])}@{digest}"
+    finished = klever.run("klever-extract", {"model": model, "all_tags": "true"})
+    assert finished.phase is Phase.SUCCEEDED, [node.message for node in finished.failures()]
+    assert finished.outputs["note"] == "moved to it as well: latest"
+    assert {klever.registry.load(name).descriptor.digest for name in names} == {finished.outputs["digest"]}
+
+
+def test_a_conversion_from_another_format_than_the_models_fails_before_it_is_made(
+    klever: Installation, model: str
+) -> None:
+    finished = klever.run("klever-convert", {"model": model, "to": "ONNX", "from": "H5"})
+    assert finished.phase is Phase.FAILED
+    (cause,) = finished.failures()
+    assert "is MXNetParams, and H5 was to be converted; next: " in cause.message
+    assert [node.template for node in finished.nodes.values() if node.kind is Kind.POD] == ["plan"]
 
 
 def test_the_servers_api_shows_titles_names_and_outputs(klever: Installation, converted: str) -> None:

@@ -2,25 +2,24 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import foreign
 import pytest
-from registries import PROGRAMS, running
 
 from klever.steps.artifact import DERIVED_FROM, EXTRACTED_FROM, load_artifact
 from klever.steps.attachments import CERTIFICATE, CONVERSION, attach, attachments
 from klever.steps.conversions import Demands
 from klever.steps.convert import convert
 from klever.steps.enrich import Enriched, enrich
-from klever.steps.errors import ModelError, NotFoundError, RegistryUnavailableError
+from klever.steps.errors import MetadataError, ModelError, NotFoundError, RegistryUnavailableError
 from klever.steps.fetch import fetch
 from klever.steps.inspect import inspect_path
 from klever.steps.model.certificate import Level
+from klever.steps.model.signature import Signature, Tensor
 from klever.steps.oci import media
 from klever.steps.oci.descriptor import Descriptor
 from klever.steps.oci.layer import LayerFiles
@@ -29,36 +28,6 @@ from klever.steps.oci.reference import Reference, parse_reference
 from klever.steps.oci.store import StoredManifest
 from klever.steps.publish import publish
 from klever.steps.stores import Stores
-
-KINDS = ("layout", *(pytest.param(version, marks=pytest.mark.registry) for version in PROGRAMS))
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """What references begin with: a layout directory, or a registry of each version."""
-    directory = tmp_path_factory.mktemp("place")
-    if request.param == "layout":
-        yield f"oci:{directory / 'layout'}:"
-        return
-    with running(request.param, directory) as started:
-        yield f"{started.host}/"
-
-
-@pytest.fixture
-def reference(place: str) -> Reference:
-    return parse_reference(f"{place}vision/{uuid4().hex}:v1")
-
-
-@pytest.fixture
-def stores(tmp_path: Path) -> Iterator[Stores]:
-    opened = Stores(plain_http=True, home=tmp_path / "home")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def model(models: Path) -> Path:
-    return models / "ONNX" / "cnn_dynamic_dims" / "model"
 
 
 def config_of(reference: Reference, stores: Stores) -> dict[str, Any]:
@@ -399,3 +368,44 @@ def test_artifacts_of_the_original_tool_get_their_signatures(tag: str, shared: P
     assert {k: v for k, v in before.items() if k not in known and v is not None}.items() <= after.items()
     assert enriched.moved
     assert not LayoutStore(layout).check()
+
+
+@pytest.fixture
+def open_model(models: Path) -> Path:
+    """A graph whose input has no known rank."""
+    return models / "GraphDef" / "unknown_rank" / "model"
+
+
+def test_what_is_told_fills_what_the_file_leaves_open(reference: Reference, stores: Stores, open_model: Path) -> None:
+    foreign.put(reference, stores, open_model, config={"format": "GraphDef"})
+    unknown = enrich(reference, stores).metadata.signature
+    assert unknown is not None
+    assert unknown.inputs == (Tensor(name="x", dtype="float32"),)
+    told = Signature(inputs=(Tensor(name="x", shape=(-1, 4)),))
+    enriched = enrich(reference, stores, told=told)
+    assert (enriched.changed, enriched.moved, enriched.notes) == (True, True, ())
+    assert config_of(reference, stores)["signature"]["inputs"] == [{"name": "x", "dType": "float32", "size": [-1, 4]}]
+    assert not enrich(reference, stores, told=told).changed
+    assert not enrich(reference, stores).changed
+
+
+def test_where_it_contradicts_what_is_told_the_file_wins(reference: Reference, stores: Stores, model: Path) -> None:
+    foreign.put(reference, stores, model)
+    told = Signature(inputs=(Tensor(name="x", dtype="int64"),), outputs=(Tensor(name="ghost"), Tensor(name="prob")))
+    enriched = enrich(reference, stores, told=told)
+    assert enriched.moved
+    assert enriched.notes == (
+        "input 'x' is float32 in the file, int64 in what was told",
+        "output 'ghost' of what was told is not in the file",
+    )
+    assert config_of(reference, stores)["signature"]["inputs"][0]["dType"] == "float32"
+
+
+def test_a_config_without_a_format_is_extracted_where_somebody_states_it(
+    reference: Reference, stores: Stores, model: Path
+) -> None:
+    foreign.put(reference, stores, model, config={"author": "Ada"})
+    with pytest.raises(MetadataError, match="does not say the format"):
+        enrich(reference, stores)
+    enriched = enrich(reference, stores, format_id="onnx")
+    assert (enriched.metadata.format, enriched.metadata.author) == ("ONNX", "Ada")

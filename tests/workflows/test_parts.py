@@ -11,17 +11,20 @@ from klever.workflows import parts
 from klever.workflows.templates.golden import load
 
 ENTRIES = {
-    "extract": ("klever-extract", {"model": "net:v1", "format": "ONNX", "repack": True}),
+    "extract": (
+        "klever-extract", {"model": "net:v1", "format": "ONNX", "publish_as": "net:v2", "inputs": "[]", "outputs": "[]", "repack": True,
+         "all_tags": True},
+    ),
     "convert": (
         "klever-convert",
-        {"model": "net:v1", "to": "ONNX", "publish_as": "net:v1-onnx", "opset": 17, "batch": 1, "shapes": "{}",
+        {"model": "net:v1", "to": "ONNX", "convert_from": "H5", "publish_as": "net:v1-onnx", "opset": 17, "batch": 1, "shapes": "{}",
          "dtype": "float16", "require": "compared", "seed": 3, "memory": "1Gi", "storage": "1Gi"},
     ),
     "publish": ("klever-publish", {"source": "https://a.example/m", "publish_as": "net:v1", "format": "ONNX"}),
     "release": (
         "klever-release",
         {"model": "net:v1", "formats": "ONNX", "publish_as": "net:v1-{format}", "format": "H5", "repack": True,
-         "opset": 17, "batch": 1, "shapes": "{}", "dtype": "float16", "require": "compared", "seed": 3,
+         "all_tags": True, "opset": 17, "batch": 1, "shapes": "{}", "dtype": "float16", "require": "compared", "seed": 3,
          "memory": "1Gi", "storage": "1Gi"},
     ),
 }  # fmt: skip

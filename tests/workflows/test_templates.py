@@ -196,9 +196,9 @@ def test_a_pod_says_what_the_task_understands(pod: Document) -> None:
     assert container["command"] == ["klever-task"]
     verb, *arguments, last = container["args"]
     contract = VERBS[verb]
-    assert last == "--outputs=/klever/outputs"
+    assert last == "--directory=/klever/outputs"
     known = {each.name: each for each in contract.inputs}
-    said = [re.match(r"--([a-z]+)=", each)[1] for each in arguments]  # type: ignore[index]
+    said = [re.match(r"--([a-z_]+)=", each)[1] for each in arguments]  # type: ignore[index]
     assert set(said) <= set(known)
     assert {each.name for each in contract.inputs if each.required} <= set(said)
     assert all(said.count(name) == 1 or known[name].repeated for name in said)
@@ -210,7 +210,7 @@ def test_a_pod_says_what_the_task_understands(pod: Document) -> None:
 def test_what_somebody_gives_reaches_a_pod_as_one_argument_and_nowhere_else_in_its_container(pod: Document) -> None:
     container = pod["container"]
     for argument in container["args"]:
-        assert re.fullmatch(r"[^{}]*|--([a-z]+)=\{\{inputs\.parameters\.\1\}\}", argument), argument
+        assert re.fullmatch(r"[^{}]*|--([a-z_]+)=\{\{inputs\.parameters\.\1\}\}", argument), argument
     image = container.pop("image")
     assert "{{" not in json.dumps({**container, "args": []})
     container["image"] = image
@@ -370,3 +370,28 @@ def test_the_accounts_have_the_least_rights() -> None:
 def test_a_setting_that_no_cluster_accepts_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=r"^got .*, expected "):
         Settings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("as_", "locked"),
+    [("", "klever/harbor.example/vision/net:v1"), ("harbor.example/read/net", "klever/harbor.example/read/net:latest")],
+)
+def test_an_extraction_holds_the_lock_of_the_tag_that_it_writes(as_: str, locked: str) -> None:
+    from klever.workflows.local.expressions import environment, parse
+
+    (pod,) = pods(ALL["klever-extract"])
+    (mutex,) = pod["synchronization"]["mutexes"]
+    given = {"inputs.parameters.model": "harbor.example/vision/net:v1@sha256:" + "a" * 64, "inputs.parameters.as": as_}
+    expression = mutex["name"].removeprefix("{{=").removesuffix("}}")
+    assert parse(expression).evaluate(environment(given)) == locked
+
+
+@pytest.mark.parametrize("template", ["klever-extract/extract-pinned", "klever-convert/make-once"])
+def test_whatever_changes_the_result_is_in_the_key_of_what_is_remembered(template: str) -> None:
+    name, _, inner = template.partition("/")
+    (made,) = [each for each in ALL[name]["spec"]["templates"] if each["name"] == inner]
+    # How large the pod is makes no difference, and how large the plan says it has to be follows from the rest.
+    sizes = {"memory", "storage", "planned_memory", "planned_storage"}
+    for parameter in made["inputs"]["parameters"]:
+        if parameter["name"] not in sizes:
+            assert f"inputs.parameters.{parameter['name']}" in made["memoize"]["key"]

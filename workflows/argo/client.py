@@ -33,6 +33,8 @@ _ANSWER_SECONDS: Final = 65.0
 #: Tries of a request that failed for now, and seconds before the second; each further wait is twice as long.
 _TRIES: Final = 4
 _FIRST_WAIT_SECONDS: Final = 0.5
+#: Objects that a list asks for at once, as kubectl does.
+_PAGE: Final = 500
 #: Connections that are kept: more than the logs of many pods and two watches need at once, because urllib3 warns of
 #: each that it does not keep.
 _CONNECTIONS: Final = 160
@@ -56,10 +58,14 @@ class Resource(NamedTuple):
     plural: str
     version: str = "v1alpha1"
 
+    @property
+    def root(self) -> str:
+        """The path of its group and version, where the server lists what it knows of them."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
-        """Return the path of one object, or of all."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        parts = [root, "namespaces", quote(namespace, safe=""), self.plural]
+        """Return the path of one object, or of all; those of every namespace where ``namespace`` is empty."""
+        parts = [self.root, *(["namespaces", quote(namespace, safe="")] if namespace else ()), self.plural]
         parts += [quote(part, safe="") for part in (name, subresource) if part]
         return "/".join(parts)
 
@@ -117,12 +123,30 @@ def _pieces(line: bytes, longest: int) -> Iterator[bytes]:
         yield line[start : start + longest]
 
 
+class Trust(NamedTuple):
+    """Files by which both sides of a connection know each other; None where there is none."""
+
+    authorities: str | None
+    certificate: str | None
+    key: str | None
+    #: Whether the server's certificate is checked.
+    verified: bool
+
+
 class Cluster:
     """One API server, as one user, with the namespace that is meant where none is named."""
 
-    def __init__(self, api: "ApiClient", namespace: str) -> None:
+    def __init__(
+        self, api: "ApiClient", namespace: str, *, answer_seconds: float = _ANSWER_SECONDS, tries: int = _TRIES
+    ) -> None:
         self._api = api
         self.namespace = namespace
+        self._answer_seconds = answer_seconds
+        self._tries = tries
+
+    def hurried(self, seconds: float) -> "Cluster":
+        """Return the same cluster for requests that are asked once and are worth nothing after some seconds."""
+        return Cluster(self._api, self.namespace, answer_seconds=seconds, tries=1)
 
     def __enter__(self) -> Self:
         return self
@@ -145,6 +169,12 @@ class Cluster:
     def token(self) -> str:
         """What an ``Authorization`` header has to say; empty where a certificate tells who asks."""
         return self._authorization().get("authorization", "")
+
+    @property
+    def trust(self) -> "Trust":
+        """Which certificates count, for whoever opens connections of his own."""
+        settings = self._api.configuration
+        return Trust(settings.ssl_ca_cert, settings.cert_file, settings.key_file, bool(settings.verify_ssl))
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Document:
         """Return a document."""
@@ -173,21 +203,38 @@ class Cluster:
         """
         return self._document("PATCH", path, query, document, "application/apply-patch+yaml")
 
-    def delete(self, path: str, query: Mapping[str, str] | None = None) -> None:
-        """Delete an object, and in the background what it owns; raises `ClusterObjectMissingError` for none."""
-        self._document("DELETE", path, {"propagationPolicy": "Background"} | dict(query or {}))
+    def delete(
+        self, path: str, query: Mapping[str, str] | None = None, *, only: Mapping[str, str] | None = None
+    ) -> None:
+        """Delete an object, and in the background what it owns; raises `ClusterObjectMissingError` for none.
+
+        ``only`` has the ``uid`` and ``resourceVersion`` that it has to have; one that differs is a `ConflictError`.
+        """
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": dict(only)} if only else None
+        self._document("DELETE", path, {"propagationPolicy": "Background"} | dict(query or {}), body)
 
     def list_all(self, path: str, query: Mapping[str, str] | None = None) -> tuple[list[Document], str]:
         """Return all objects and the resource version at which they were so, read in pages."""
         items: list[Document] = []
+        version = ""
+        for page in self._pages(path, query, _PAGE):
+            items += page.get("items") or []
+            version = str((page.get("metadata") or {}).get("resourceVersion", ""))
+        return items, version
+
+    def each(self, path: str, query: Mapping[str, str] | None = None, *, page: int = _PAGE) -> Iterator[Document]:
+        """Yield all objects, with no more than ``page`` of them in memory."""
+        for listed in self._pages(path, query, page):
+            yield from listed.get("items") or ()
+
+    def _pages(self, path: str, query: Mapping[str, str] | None, size: int) -> Iterator[Document]:
         token = ""
         while True:
-            page = self.get(path, {**(query or {}), "limit": "500"} | ({"continue": token} if token else {}))
-            items += page.get("items") or []
-            metadata = page.get("metadata") or {}
-            token = metadata.get("continue") or ""
+            page = self.get(path, {**(query or {}), "limit": str(size)} | ({"continue": token} if token else {}))
+            yield page
+            token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
-                return items, str(metadata.get("resourceVersion", ""))
+                return
 
     def stream(self, path: str, query: Mapping[str, str], *, silence_seconds: float) -> Stream:
         """Open an answer that does not end; it counts as broken after ``silence_seconds`` without a byte."""
@@ -202,9 +249,9 @@ class Cluster:
         body: Document | None = None,
         content_type: str = "application/json",
     ) -> Document:
-        for wait in _waits():
+        for wait in _waits(self._tries):
             try:
-                response = self._request(method, path, query, body, content_type, timeout=_ANSWER_SECONDS)
+                response = self._request(method, path, query, body, content_type, timeout=self._answer_seconds)
                 try:
                     document: Document = json.loads(response.data)
                 finally:
@@ -243,7 +290,7 @@ class Cluster:
                 url,
                 body=None if body is None else json.dumps(body),
                 headers=headers,
-                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=timeout),
+                timeout=urllib3.Timeout(connect=min(_CONNECT_SECONDS, timeout), read=timeout),
                 preload_content=False,
                 # Ours are the retries; and a redirect would carry the token elsewhere.
                 retries=False,
@@ -365,10 +412,10 @@ def _pods_namespace() -> str:
     return Path(_NAMESPACE_FILE).read_text(encoding="utf-8").strip()
 
 
-def _waits() -> Iterator[float | None]:
+def _waits(tries: int) -> Iterator[float | None]:
     """Yield, for each try, how long to wait after its failure; None after the last."""
     wait = _FIRST_WAIT_SECONDS
-    for _ in range(_TRIES - 1):
+    for _ in range(tries - 1):
         # Spread, so that many clients do not come back at once.
         yield wait * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
         wait *= 2

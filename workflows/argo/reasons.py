@@ -113,6 +113,13 @@ _RULES: Final = (
         "its container cannot be started: {detail}",
         "correct the template's container, or its image",
     ),
+    # Its turn: Argo's mutexes (workflow/sync/semaphore.go).
+    _rule(
+        r"^Waiting for (?:[^/ ]+/)?(?:Mutex|ConfigMap|Database)/(?P<lock>\S+) lock\b",
+        "another workflow holds the lock {lock}",
+        "wait until that one has ended",
+        temporary=True,
+    ),
     # Time.
     _rule(
         r"Pod was active on the node longer than the specified deadline|exceeded its deadline|"

@@ -102,10 +102,11 @@ def from_document(workflow: Workflow, arguments: Mapping[str, str], identity: Id
     return identified(with_arguments(document, arguments), identity or Identity())
 
 
-def check(cluster: Cluster, workflow: Document, namespace: str = "") -> None:
+def check(cluster: Cluster, workflow: Document, namespace: str = "", *, template: Document | None = None) -> None:
     """Hold a workflow's arguments against what it and the template that it refers to declare.
 
-    Raises `TemplateMissingError`, and `InvalidArgumentsError` with every fault at once.
+    ``template`` is the latter, where it is known already. Raises `TemplateMissingError`, and `InvalidArgumentsError`
+    with every fault at once.
     """
     spec = workflow.get("spec") or {}
     own = declared_parameters(spec)
@@ -116,7 +117,7 @@ def check(cluster: Cluster, workflow: Document, namespace: str = "") -> None:
     elif not reference.get("clusterScope"):
         # A ClusterWorkflowTemplate may not be readable for who submits; Argo's controller checks it then.
         name = str(reference["name"])
-        template = get_template(cluster, name, namespace)
+        template = template or get_template(cluster, name, namespace)
         # What a workflow declares with a value from elsewhere is given, though not known here.
         elsewhere = {name: parameter for name, parameter in own.items() if parameter.elsewhere}
         check_arguments(values, declared_parameters(template.get("spec") or {}) | elsewhere, of=name)
@@ -140,15 +141,16 @@ def get_template(cluster: Cluster, name: str, namespace: str = "") -> Document:
         ) from error
 
 
-def submit(cluster: Cluster, workflow: Document, namespace: str = "") -> Submitted:
+def submit(cluster: Cluster, workflow: Document, namespace: str = "", *, template: Document | None = None) -> Submitted:
     """Create a workflow, exactly once also where an answer is lost; its arguments are checked first.
 
-    It comes into ``namespace``, or into the one that it names itself, or into the cluster's.
+    It comes into ``namespace``, or into the one that it names itself, or into the cluster's. ``template`` is the one
+    that it refers to, where that is known already.
     A workflow with a name that is there already with the same content is found, not made; with other content it is a
     `NameTakenError`. Raises what `check` raises, `InvalidWorkflowError`, `ForbiddenError`, `ClusterUnreachableError`.
     """
     namespace = namespace or (workflow.get("metadata") or {}).get("namespace") or cluster.namespace
-    check(cluster, workflow, namespace)
+    check(cluster, workflow, namespace, template=template)
     document = deepcopy(workflow)
     metadata = document["metadata"]
     metadata["namespace"] = namespace

@@ -15,7 +15,7 @@ from klever.workflows.templates import extract
 from klever.workflows.templates import parameters as of
 from klever.workflows.templates.cache import cached
 from klever.workflows.templates.entry import main, passed, workflow_template
-from klever.workflows.templates.expressions import given, label, lock_of, model_of, result_key
+from klever.workflows.templates.expressions import first_given, given, label, lock_of, model_of, result_key
 from klever.workflows.templates.images import IMAGE_OF_ENVIRONMENT, IMAGE_OF_STEP
 from klever.workflows.templates.parameters import Input
 from klever.workflows.templates.pods import CONVERT_CPU, image_of, named, sized, step
@@ -29,7 +29,7 @@ MAKE: Final = "make"
 MAKE_ONCE: Final = "make-once"
 
 #: What both the plan and the conversion itself have to know.
-_ASKED: Final = (of.MODEL, of.TO, of.AS, of.OPSET, of.BATCH, of.SHAPES, of.DTYPE, of.REQUIRE, of.SEED)
+_ASKED: Final = (of.MODEL, of.TO, of.FROM, of.AS, of.OPSET, of.BATCH, of.SHAPES, of.DTYPE, of.REQUIRE, of.SEED)
 INPUTS: Final = (*_ASKED, of.MEMORY, of.STORAGE)
 _PLANNED: Final = (
     of.PINNED_MODEL,
@@ -152,11 +152,9 @@ def _make(settings: Settings) -> Container:
         labels={"format": label(given("to"))},
         shown=("'make'", given("to"), "'of'"),
         lock=lock_of(given("as")),
-        patch=sized(_first("memory", _PLANNED_MEMORY.name), _first("storage", _PLANNED_STORAGE.name), settings),
+        patch=sized(
+            first_given("memory", _PLANNED_MEMORY.name), first_given("storage", _PLANNED_STORAGE.name), settings
+        ),
         cpu=CONVERT_CPU,
         deadline=settings.convert_deadline,
     )
-
-
-def _first(override: str, planned: str) -> str:
-    return f"({given(override)} != '' ? {given(override)} : {given(planned)})"

@@ -30,6 +30,11 @@ def given(name: str) -> str:
     return f"inputs.parameters.{name}"
 
 
+def first_given(name: str, other: str) -> str:
+    """Return the input parameter ``name``, or ``other`` where that one is empty."""
+    return f"({given(name)} != '' ? {given(name)} : {given(other)})"
+
+
 def argument(name: str) -> str:
     """Return the workflow's parameter ``name``."""
     return f"workflow.parameters.{name}"

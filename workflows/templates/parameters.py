@@ -96,6 +96,26 @@ REPACK: Final = Input(
     "false",
     ("false", "true"),
 )
+EXTRACT_AS: Final = Input(
+    "as",
+    "Where the result is published: HOST[:PORT]/PROJECT/NAME:TAG. Empty for the model's own tag, which moves where it"
+    " still points at what was read.",
+)
+TOLD_INPUTS: Final = Input(
+    "inputs",
+    'What the author says of the inputs, where the files do not tell: [{"name": "x", "size": [-1, 3], "dType":'
+    ' "float32"}].',
+)
+TOLD_OUTPUTS: Final = Input("outputs", "The same of the outputs.")
+ALL_TAGS: Final = Input(
+    "all_tags",
+    "Whether every other tag of the repository that points at what was read moves to the result too.",
+    "false",
+    ("false", "true"),
+)
+FROM: Final = Input(
+    "from", "The format that the model has to have. Empty for any that its metadata says.", "", ("", *_FORMATS)
+)
 TO: Final = Input("to", "The format to convert to.", None, _TARGETS)
 AS: Final = Input(
     "as", f"Where the result is published: {_REFERENCE}. Empty for the source's with the format behind its tag."
@@ -143,7 +163,7 @@ FOUND_FORMAT: Final = Output("format", "Its format.")
 SIGNATURE: Final = Output("signature", "Its inputs and outputs on one line.")
 NOTE: Final = Output("note", "What somebody should know about it; mostly empty.")
 CHANGED: Final = Output("changed", "Whether its metadata was written, true or false.")
-MOVED: Final = Output("moved", "Whether the tag was moved to it, true or false.")
+MOVED: Final = Output("moved", "Whether the tag that was meant points at it now, and did not before, true or false.")
 LEVEL: Final = Output("level", "What was shown of the result: compared, executed or none.")
 FOUND: Final = Output("found", "Whether the same conversion had been made before, true or false.")
 PATH: Final = Output("path", "The converters that the conversion goes through.")

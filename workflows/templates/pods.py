@@ -95,7 +95,7 @@ def step(
             verb,
             *(f"--{each.name}={{{{inputs.parameters.{each.name}}}}}" for each in said),
             *extra,
-            f"--outputs={OUTPUTS}",
+            f"--directory={OUTPUTS}",
         ],
         env=env,
         inputs=[each.as_parameter() for each in inputs],

@@ -27,8 +27,8 @@ GATE: Final = "gate"
 #: What every branch is told alike.
 _OF_BRANCHES: Final = (of.OPSET, of.BATCH, of.SHAPES, of.DTYPE, of.REQUIRE, of.SEED, of.MEMORY, of.STORAGE)
 _CHOSEN: Final = (of.MODEL, of.FORMATS, of.PATTERN)
-INPUTS: Final = (of.MODEL, of.FORMAT, of.FORMATS, of.PATTERN, of.REPACK, *_OF_BRANCHES)
-OUTPUTS: Final = (of.REFERENCE, of.DIGEST, of.SIGNATURE, of.REFERENCES, of.REPORT)
+INPUTS: Final = (of.MODEL, of.FORMAT, of.FORMATS, of.PATTERN, of.REPACK, of.ALL_TAGS, *_OF_BRANCHES)
+OUTPUTS: Final = (of.REFERENCE, of.DIGEST, of.FOUND_FORMAT, of.SIGNATURE, of.REFERENCES, of.REPORT)
 
 _RESULTS: Final = Input("results", "References of the results, as JSON.", None)
 #: The gate has a reference of its own to be named after.
@@ -64,6 +64,7 @@ def _release() -> DAG:
         outputs=[
             of.REFERENCE.of_task(extract.EXTRACT),
             of.DIGEST.of_task(extract.EXTRACT),
+            of.FOUND_FORMAT.of_task(extract.EXTRACT),
             of.SIGNATURE.of_task(extract.EXTRACT),
             of.REFERENCES.of_task(convert.CONVERT, of.REFERENCE),
             of.REPORT.of_task(GATE),
@@ -77,7 +78,7 @@ def _release() -> DAG:
         read = Task(
             name=extract.EXTRACT,
             template_ref=TemplateRef(name=extract.NAME, template=extract.EXTRACT_PINNED),
-            arguments=passed((of.FORMAT, of.REPACK), {"model": of.PINNED_MODEL.from_task(TARGETS)}),
+            arguments=passed((of.FORMAT, of.REPACK, of.ALL_TAGS), {"model": of.PINNED_MODEL.from_task(TARGETS)}),
         )
         made = Task(
             name=convert.CONVERT,

@@ -10,13 +10,15 @@ from typing import Final
 from klever.steps.errors import PermanentError
 
 #: A registry's host and path, which end with a slash: what an image's short name is put behind.
-_PREFIX: Final = re.compile(r"(?:[a-z0-9]+(?:[._:-]+[a-z0-9]+)*/)+", re.ASCII)
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
+PREFIX: Final = re.compile(r"(?:[a-z0-9]+(?:[._:-]+[a-z0-9]+)*/)+", re.ASCII)
+TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 #: Names of Kubernetes' objects (RFC 1123 subdomain).
-_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
-_DURATION: Final = re.compile(r"\d{1,6}[smh]", re.ASCII)
-_ARGO: Final = ("3", "4")
-_PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
+NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+DURATION: Final = re.compile(r"\d{1,6}[smh]", re.ASCII)
+#: What URLs begin with that ``klever-publish`` may read.
+URL: Final = re.compile(r"https?://[^/\s{}$]+/[^\s{}$]*", re.ASCII)
+ARGO_VERSIONS: Final = ("3", "4")
+PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 
 
 class SettingsError(PermanentError):
@@ -69,13 +71,13 @@ class Settings:
     retries: int = 4
 
     def __post_init__(self) -> None:
-        _check("image prefix", self.image_prefix, _PREFIX, "HOST/PATH/ with a slash at its end")
-        _check("image tag", self.image_tag, _TAG, "a tag")
-        if self.argo not in _ARGO:
-            raise SettingsError(f"got Argo {self.argo!r}, expected one of {', '.join(_ARGO)}")
-        if self.image_pull_policy not in _PULL_POLICIES:
+        _check("image prefix", self.image_prefix, PREFIX, "HOST/PATH/ with a slash at its end")
+        _check("image tag", self.image_tag, TAG, "a tag")
+        if self.argo not in ARGO_VERSIONS:
+            raise SettingsError(f"got Argo {self.argo!r}, expected one of {', '.join(ARGO_VERSIONS)}")
+        if self.image_pull_policy not in PULL_POLICIES:
             raise SettingsError(
-                f"got the pull policy {self.image_pull_policy!r}, expected one of {', '.join(_PULL_POLICIES)}"
+                f"got the pull policy {self.image_pull_policy!r}, expected one of {', '.join(PULL_POLICIES)}"
             )
         for what, name in (
             ("registry secret", self.registry_secret),
@@ -86,12 +88,12 @@ class Settings:
             *(("claim", claim) for claim in self.allowed_claims),
             *((("config map", self.ca_config_map),) if self.ca_config_map else ()),
         ):
-            _check(what, name, _NAME, "a name of a Kubernetes object")
+            _check(what, name, NAME, "a name of a Kubernetes object")
         for url in self.allowed_urls:
-            if not re.fullmatch(r"https?://[^/\s{}$]+/[^\s{}$]*", url, re.ASCII):
+            if not URL.fullmatch(url):
                 raise SettingsError(f"got the URL prefix {url!r}, expected https://HOST/ and what paths begin with")
         for what, duration in (("time to keep logs", self.keep_logs), ("time to remember", self.remember or "0s")):
-            _check(what, duration, _DURATION, "a number with s, m or h")
+            _check(what, duration, DURATION, "a number with s, m or h")
         for what, number in (
             ("step deadline", self.step_deadline),
             ("conversion deadline", self.convert_deadline),

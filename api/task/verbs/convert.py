@@ -18,6 +18,7 @@ def run(inputs: Inputs, stores: Stores, progress: Progress) -> dict[str, str]:
         stores,
         options=inputs.options(),
         demands=Demands(level=inputs.level(), seed=inputs.seed()),
+        source_format=inputs.format("from"),
         report=progress.report,
     )
     outputs = {

@@ -14,7 +14,10 @@ def run(inputs: Inputs, stores: Stores, progress: Progress) -> dict[str, str]:
         inputs.reference("model"),
         stores,
         format_id=inputs.format("format"),
+        told=inputs.signature(),
         repack=inputs.flag("repack"),
+        publish_as=inputs.reference("as") if inputs.text("as") else None,
+        all_tags=inputs.flag("all_tags"),
         watch=watched(progress.report),
     )
     outputs = {

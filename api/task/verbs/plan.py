@@ -22,8 +22,9 @@ def run(inputs: Inputs, stores: Stores, _progress: Progress) -> dict[str, str]:
         table = parse_table(inputs.texts("image"))
     except ValueError as error:
         raise inputs.error("image", f"ENVIRONMENT=IMAGE: {error}") from None
-    artifact = load_artifact(stores.open(reference), reference)
-    planned = plan_artifact(artifact.reference, stores, inputs.text("to"), options)
+    source = inputs.format("from")
+    artifact = load_artifact(stores.open(reference), reference, format_id=source)
+    planned = plan_artifact(artifact.reference, stores, inputs.text("to"), options, source=source)
     planned.check()
     proving = () if level is Level.NONE else planned.proving
     required = (*planned.environments, *(proving if level is Level.COMPARED else ()))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from klever.steps.errors import MetadataError
 from klever.steps.model.metadata import Metadata
-from klever.steps.model.signature import Tensor
+from klever.steps.model.signature import Tensor, parse_tensors
 
 
 def test_unknown_fields_survive_at_every_depth() -> None:
@@ -92,3 +92,38 @@ def test_a_faulty_ormbfile_is_told_in_one_sentence(text: str, fault: str) -> Non
 def test_a_faulty_config_is_a_metadata_error(data: bytes) -> None:
     with pytest.raises(MetadataError):
         Metadata.from_config(data)
+
+
+@pytest.mark.parametrize("config", [b'{"author": "Ada"}', b'{"author": "Ada", "format": null}', b'{"format": ""}'])
+def test_a_config_without_a_format_has_the_one_that_is_given_and_else_is_refused(config: bytes) -> None:
+    assert Metadata.from_config(config, format_id="ONNX").format == "ONNX"
+    assert Metadata.from_config(b'{"format": "H5"}', format_id="ONNX").format == "H5"
+    if b'""' not in config:
+        with pytest.raises(MetadataError, match="does not say the format"):
+            Metadata.from_config(config)
+
+
+def test_tensors_are_told_as_ormbfile_spells_them() -> None:
+    told = parse_tensors(
+        '[{"name": "x", "size": [-1, 3], "dType": "float32"}, {"name": "y", "dtype": "int64"}]', "inputs"
+    )
+    assert told == (Tensor(name="x", shape=(-1, 3), dtype="float32"), Tensor(name="y", dtype="int64"))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[", "is not JSON"),
+        ('{"name": "x"}', "got no list"),
+        ("[1]", "field 0"),
+        ('[{"size": [1]}]', "0.name"),
+        ('[{"name": "x", "size": [-2]}]', "0.size.0"),
+        ('[{"name": "x"}, {"name": "x"}]', "'x' is there twice"),
+        ("[" * 100 + "]" * 100, "nested deeper"),
+        ("[" + ",".join(["[]"] * 200_000) + "]", "holds more than"),
+    ],
+)
+def test_what_is_no_list_of_tensors_is_refused_with_its_name_and_an_example(text: str, fault: str) -> None:
+    with pytest.raises(MetadataError, match=f"^inputs: .*{fault}") as raised:
+        parse_tensors(text, "inputs")
+    assert raised.value.next_step

@@ -1,6 +1,6 @@
 """The author fills, the file decides."""
 
-from klever.steps.model.reconcile import reconcile
+from klever.steps.model.reconcile import correct, reconcile
 from klever.steps.model.signature import Signature, Tensor
 
 
@@ -58,3 +58,26 @@ def test_tensors_of_other_names_are_joined_by_place() -> None:
 def test_what_the_file_cannot_tell_at_all_is_the_authors() -> None:
     author = signature(inputs=[Tensor(name="x", dtype="float32")], outputs=[Tensor(name="y")])
     assert reconcile(Signature(), author, open_sizes=False).signature == author
+
+
+def test_what_is_told_stands_in_the_place_of_what_was_written_and_leaves_the_rest() -> None:
+    written = signature(
+        inputs=[Tensor(name="x", dtype="float32", shape=(1, 3), description="an image"), Tensor(name="gone")],
+        outputs=[Tensor(name="y")],
+    )
+    told = Signature(inputs=(Tensor(name="x", shape=(-1, 3)), Tensor(name="z")))
+    assert correct(written, told) == signature(
+        inputs=[Tensor(name="x", dtype="float32", shape=(-1, 3), description="an image"), Tensor(name="z")],
+        outputs=[Tensor(name="y")],
+    )
+    assert correct(None, told).inputs == told.inputs
+
+
+def test_a_difference_names_where_it_was_said() -> None:
+    read = signature(inputs=[Tensor(name="x", dtype="float32")], outputs=[Tensor(name="y", dtype="float32")])
+    author = signature(inputs=[Tensor(name="x", dtype="int8")], outputs=[Tensor(name="y", dtype="int8")])
+    told = Signature(inputs=author.inputs)
+    assert reconcile(read, author, open_sizes=True, told=told).differences == (
+        "input 'x' is float32 in the file, int8 in what was told",
+        "output 'y' is float32 in the file, int8 in ormbfile.yaml",
+    )

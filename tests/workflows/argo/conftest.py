@@ -53,9 +53,9 @@ def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
             ],
         }
         path.write_text(json.dumps(document), "utf-8")
-        monkeypatch.setenv("KUBECONFIG", str(path))
-        # The client reads the variable when it is imported; this is what it then reads from.
+        # First, as this imports the client, which reads the variable then and keeps what it finds.
         monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+        monkeypatch.setenv("KUBECONFIG", str(path))
         return path
 
     return write

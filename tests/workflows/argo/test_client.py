@@ -1,7 +1,10 @@
 """The API server's answers, and what they mean for a person."""
 
+import json
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import Exchange
@@ -61,6 +64,50 @@ def test_lists_are_read_in_pages(serve: Serve) -> None:
 
     items, version = serve(script).cluster.list_all("/api/v1/pods")
     assert (items, version) == ([{"n": 1}, {"n": 2}], "9")
+
+
+def test_a_page_is_asked_for_when_the_one_before_is_used_up(serve: Serve) -> None:
+    def script(exchange: Exchange) -> None:
+        assert exchange.query["limit"] == ["2"]
+        last = "continue" in exchange.query
+        answer(exchange, {"items": [{}, {}], "metadata": {} if last else {"continue": "next page"}})
+
+    served = serve(script)
+    objects = served.cluster.each(WORKFLOWS.path(""), page=2)
+    next(objects), next(objects)
+    assert len(served.server.requests) == 1
+    assert len(list(objects)) == 2
+    paths = {path.partition("?")[0] for path in served.server.asked("GET")}
+    assert paths == {"/apis/argoproj.io/v1alpha1/workflows"}
+
+
+def test_an_object_is_deleted_only_as_it_was_read(serve: Serve) -> None:
+    sent: list[Any] = []
+
+    def script(exchange: Exchange) -> None:
+        sent.append(json.loads(exchange.body()))
+        refuse(exchange, 409, "Conflict", "the ResourceVersion in the precondition (5) does not match")
+
+    path = WORKFLOWS.path("models", "x")
+    with pytest.raises(errors.ConflictError):
+        serve(script).cluster.delete(path, only={"uid": "u", "resourceVersion": "5"})
+    assert [each["preconditions"] for each in sent] == [{"uid": "u", "resourceVersion": "5"}]
+
+
+def test_who_is_in_a_hurry_asks_once_and_does_not_wait(serve: Serve) -> None:
+    def script(exchange: Exchange) -> None:
+        if exchange.path_only.endswith("slow"):
+            time.sleep(2)
+        refuse(exchange, 503, "Busy", "no leader")
+
+    served = serve(script)
+    hurried = served.cluster.hurried(0.2)
+    started = time.monotonic()
+    for path in ("/busy", "/slow"):
+        with pytest.raises(errors.ClusterUnreachableError):
+            hurried.get(path)
+    assert time.monotonic() - started < 1.5
+    assert len(served.server.requests) == 2
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

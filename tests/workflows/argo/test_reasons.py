@@ -67,6 +67,7 @@ MESSAGES = {
     "The node was low on resource: memory. Threshold quantity: 100Mi, available: 0. Container main was using 2Gi": "it was evicted because its node ran short of memory",
     "Pod was rejected: Node is shutting down": "its pod was taken off its node",
     "main: ContainerStatusUnknown (exit code 137): The container could not be located when the pod was terminated": "its pod was deleted while it ran",
+    "Waiting for models/Mutex/klever/harbor.example/vision/net:v1 lock. Lock status: 0/1": "another workflow holds the lock klever/harbor.example/vision/net:v1",
     "pod deleted": "its pod was deleted while it ran",
     "Max duration limit exceeded": "it ran longer than its deadline allows",
     "main: Error (exit code 137)": "its program was killed from outside (SIGKILL), often for want of memory",
