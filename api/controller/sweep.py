@@ -7,7 +7,6 @@ What does not belong here: what a job's end means (`reconcile`), and what of Har
 import logging
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from klever.api.controller.metrics import Metrics
@@ -15,7 +14,7 @@ from klever.api.controller.service import Service
 from klever.api.controller.settings import Settings
 from klever.api.controller.workqueue import Key
 from klever.api.modeljob.model import MODEL_JOBS
-from klever.steps.errors import KleverError, storage_error
+from klever.steps.errors import KleverError
 from klever.workflows.argo.client import Cluster
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ _RESYNC_SECONDS: Final = 300.0
 _PAGE: Final = 100
 #: Seconds after the start of a leader until its first relist.
 _FIRST_RELIST_SECONDS: Final = 5.0
-#: Largest name or password of a robot, in bytes.
-_MAX_CREDENTIAL: Final = 1 << 16
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -44,7 +41,7 @@ class Sweeper:
         self._metrics = metrics
         self._stopped = threading.Event()
         #: Kept from relist to relist, as it remembers the last good policy.
-        self._policy: "PolicyFile | None" = None
+        self._policy: PolicyFile | None = None
 
     def start(self) -> None:
         """Begin."""
@@ -103,9 +100,9 @@ class Sweeper:
         """Make the jobs that no event told of; raises what keeps it from ending."""
         # Imported where Harbor is configured: it takes memory.
         from klever.api.harbor.client import Harbor
+        from klever.api.harbor.mounted import read_credentials
         from klever.api.intake.policy import PolicyFile
         from klever.api.intake.relist import relist
-        from klever.steps.oci.credentials import Credentials
 
         settings = self._settings
         if self._policy is None:
@@ -115,9 +112,7 @@ class Sweeper:
             _logger.warning("the last good policy counts on: %s", self._policy.problem)
         credentials = None
         if settings.harbor_username_file is not None and settings.harbor_password_file is not None:
-            # Read each time: a mounted secret changes.
-            names = (settings.harbor_username_file, settings.harbor_password_file)
-            credentials = Credentials(*(_read(path) for path in names))
+            credentials = read_credentials(settings.harbor_username_file, settings.harbor_password_file)
         started = time.perf_counter()
         with Harbor(settings.harbor_url, credentials, ca_file=settings.ca_file) as harbor:
             done = relist(harbor, policy, self._cluster, host=settings.registry_host)
@@ -132,11 +127,3 @@ class Sweeper:
             "Harbor was relisted",
             extra={"fields": fields | {"seconds": round(seconds, 3)}},
         )
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAX_CREDENTIAL).decode().strip("\r\n")
-    except OSError as error:
-        raise storage_error(f"cannot read {path}", error) from error

@@ -9,19 +9,18 @@ and the job (`klever.api.intake.submit`).
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from klever.api.harbor.events import Push
+from klever.api.harbor.mounted import read_credentials
 from klever.api.http.queue import Outcome, Result
 from klever.api.http.settings import Settings
 from klever.api.intake.decide import decide
 from klever.api.intake.policy import PolicyError, PolicyFile
 from klever.api.intake.submit import Outcome as Creation
 from klever.api.intake.submit import at_registry, start
-from klever.steps.errors import TemporaryError, UnauthorizedError, storage_error
+from klever.steps.errors import TemporaryError, UnauthorizedError
 from klever.steps.oci.auth import Find
-from klever.steps.oci.credentials import Credentials
 from klever.steps.oci.http import Retry, Timeouts
 from klever.steps.oci.registry import RegistryStore, find_credentials
 from klever.workflows.argo.client import Cluster, connect
@@ -30,8 +29,6 @@ from klever.workflows.argo.errors import NoClusterError
 #: Less patience than elsewhere: the queue itself tries again, and its threads are few.
 _TIMEOUTS: Final = Timeouts(connect=5, read=15)
 _RETRY: Final = Retry(tries=2, total=5)
-#: Longest user or password that is read, in bytes.
-_MAX_CREDENTIAL: Final = 1 << 16
 
 T = TypeVar("T")
 
@@ -108,14 +105,4 @@ def _find(settings: Settings) -> Find:
     user, password = settings.username_file, settings.password_file
     if user is None or password is None:
         return find_credentials
-    return lambda _host, _repository: Credentials(_read(user), _read(password))
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_MAX_CREDENTIAL).decode(errors="strict").strip("\r\n")
-    except OSError as error:
-        raise storage_error(f"cannot read {path}", error) from error
-    except UnicodeDecodeError:
-        raise UnauthorizedError(f"{path} is not UTF-8 text", stage="registry") from None
+    return lambda _host, _repository: read_credentials(user, password)
