@@ -109,7 +109,7 @@ def bench_image(cluster: Cluster, settings: Settings) -> None:
         image["sizeBytes"]
         for node in nodes
         for image in node["status"].get("images", ())
-        if name in image.get("names", ())
+        if name in (image.get("names") or ())
     ]
     note(f"the image steps on the node ({name})", max(sizes) / MEGABYTE, 180, "MB")
 

@@ -44,7 +44,7 @@ from klever.workflows.argo.client import WORKFLOWS
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(7_200)]
 
 EVENTS, SECONDS = 1_000, 60.0
-DIGESTS = int(os.environ.get("KLEVER_TEST_STORM_DIGESTS") or 200)
+DIGESTS = int(os.environ.get("KLEVER_TEST_STORM_DIGESTS") or 100)
 #: Of the events that are never sent, those that were the only ones of their digest, at least: what the relist is for.
 SURELY_LOST = 3
 LOST_SHARE = 0.05
