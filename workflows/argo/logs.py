@@ -166,8 +166,9 @@ class Logs:
             if metadata["uid"] in self._readers:
                 return
             reader = threading.Thread(target=self._read, args=(pod, node), name=metadata["name"], daemon=True)
+            # Started first: whoever finds it among the readers may wait for its end.
+            reader.start()
             self._readers[metadata["uid"]] = reader
-        reader.start()
 
     def _read(self, pod: Document, node: str) -> None:
         metadata = pod["metadata"]
