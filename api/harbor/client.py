@@ -9,7 +9,6 @@ What does not belong here: the registry's own interface below ``/v2/`` (`klever.
 set up in a Harbor. Source: ``api/v2.0/swagger.yaml`` of Harbor 2.16, and recordings of one.
 """
 
-import base64
 import json
 import re
 from collections import deque
@@ -97,8 +96,7 @@ class Harbor:
         self._credentials = credentials
         self._headers = {"Accept": "application/json"}
         if credentials is not None:
-            pair = f"{credentials.username}:{credentials.password}".encode()
-            self._headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+            self._headers["Authorization"] = f"Basic {credentials.basic}"
         self._transport = Transport(insecure=insecure, ca_file=ca_file, timeouts=timeouts, retry=retry)
 
     def __enter__(self) -> Self:

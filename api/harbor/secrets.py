@@ -45,8 +45,7 @@ def build_harbor(namespace: str, credentials: Credentials, *, pending: bool = Fa
 def build_registry(namespace: str, host: str, credentials: Credentials, before: Document | None) -> Document:
     """Return the secret with the robot's credentials for a registry beside what was in it ``before``."""
     config = _docker_config(before) if before else {}
-    pair = base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
-    config["auths"] = {**(config.get("auths") or {}), host: {"auth": pair}}
+    config["auths"] = {**(config.get("auths") or {}), host: {"auth": credentials.basic}}
     return _secret(REGISTRY, namespace, {_DOCKER_KEY: json.dumps(config, sort_keys=True)})
 
 

@@ -4,7 +4,6 @@ Sources: RFC 9110 section 11 (``WWW-Authenticate``), Docker's token specificatio
 ``spec/auth/token.md``, ``oauth.md``, ``scope.md``). What does not belong here: where credentials are kept.
 """
 
-import base64
 import json
 import re
 import threading
@@ -181,7 +180,7 @@ class Authorizer:
         credentials = self._credentials(repository)
         if credentials is None or not credentials.password:
             raise self.unauthorized(f"the registry {self._host} wants a user and a password")
-        header = _basic(credentials)
+        header = f"Basic {credentials.basic}"
         if header == refused:
             self._basic.pop(repository, None)
             raise self.unauthorized(
@@ -219,7 +218,7 @@ class Authorizer:
             query += [("scope", scope) for scope in sorted(scopes)]
             if credentials is not None and credentials.password:
                 query.append(("account", credentials.username))
-                headers["Authorization"] = _basic(credentials)
+                headers["Authorization"] = f"Basic {credentials.basic}"
             parts = urlsplit(realm)
             joined = "&".join(part for part in (parts.query, urlencode(query)) if part)
             url = urlunsplit(parts._replace(query=joined, fragment=""))
@@ -258,8 +257,3 @@ class Authorizer:
         # A tenth less than the server says, so that a token does not expire on its way.
         self._tokens = [*self._tokens[-_MAX_TOKENS:], _Token(value, scopes, self._clock() + seconds * 0.9)]
         return f"Bearer {value}"
-
-
-def _basic(credentials: Credentials) -> str:
-    pair = f"{credentials.username}:{credentials.password}".encode()
-    return "Basic " + base64.b64encode(pair).decode()

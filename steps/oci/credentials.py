@@ -54,9 +54,14 @@ class Credentials:
             raise CredentialsError("the user or the password is not UTF-8 text") from None
 
     @property
+    def basic(self) -> str:
+        """User and password as basic authentication and Docker's configuration spell them (RFC 7617, section 2)."""
+        return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown."""
-        pair = base64.b64encode(f"{self.username}:{self.password}".encode()).decode() if self.password else ""
+        pair = self.basic if self.password else ""
         return tuple(secret for secret in (self.password, self.identity_token, pair) if secret)
 
 
@@ -160,9 +165,8 @@ class CredentialsFile:
         if helpers:
             helpers[0][0].store(helpers[0][1], credentials)
         else:
-            pair = f"{credentials.username}:{credentials.password}"
             if credentials.username or credentials.password:
-                entry["auth"] = base64.b64encode(pair.encode()).decode()
+                entry["auth"] = credentials.basic
             if credentials.identity_token:
                 entry["identitytoken"] = credentials.identity_token
         document["auths"] = {**_mapping(document.get("auths")), key: entry}
