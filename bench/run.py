@@ -14,6 +14,7 @@ import timeit
 from pathlib import Path
 
 from cluster import bench_cluster
+from controller import bench_controller
 from conversion import bench_conversion
 from events import bench_events
 from facade import bench_facade
@@ -205,6 +206,7 @@ def main() -> None:
     bench_facade()
     bench_cluster()
     bench_events()
+    bench_controller()
     short = sum(not row.holds for row in rows)
     print(f"{len(rows)} figures, {short} fall short")
     sys.exit(1 if short else 0)

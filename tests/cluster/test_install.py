@@ -358,6 +358,18 @@ def check(site: Site, job: Document, reference: str, form: str) -> StoredArtifac
     return artifact
 
 
+def examined(said: str) -> dict[str, set[str]]:
+    """Return the states of `klever doctor`'s checks by the kind of check; none may have failed."""
+    checks = json.loads(said)["checks"]
+    assert not [each for each in checks if each["state"] == "failed"]
+    kinds = ("lease", "templates", "rights", "modeljob", "workflow", "webhook policy")
+    states: dict[str, set[str]] = {}
+    for each in checks:
+        kind = next((kind for kind in kinds if each["name"].startswith(f"{kind} ")), each["name"])
+        states.setdefault(kind, set()).add(each["state"])
+    return states
+
+
 # ---------------------------------------------------------------- what came of it
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_that_skopeo_copied_gets_its_signature(worked: Site, model: str) -> None:
@@ -423,6 +435,21 @@ def test_an_upgrade_that_changes_nothing_starts_no_pod_anew(worked: Site) -> Non
     done = helm("upgrade", "klever", CHART, "--namespace", worked.home, "--reuse-values", "--wait", "--timeout=60s")
     assert done.returncode == 0, done.stderr
     assert {each["metadata"]["name"] for each in worked.all(PODS, worked.home)} == pods
+
+
+def test_doctor_finds_nothing_wrong_from_outside(worked: Site) -> None:
+    service = worked.cluster.get(SERVICES.path(worked.home, "klever-server"))["spec"]
+    hook = f"http://{service['clusterIP']}:{service['ports'][0]['port']}/hooks/harbor"
+    found = examined(worked.klever("doctor", "--json", "--namespace", worked.home, "--webhook", hook))
+    for name in ("lease", "templates", "rights", "modeljob", "workflow", "registry", "robot", "webhook policy"):
+        assert found[name] == {"ok"}, (name, found[name])
+
+
+def test_doctor_finds_nothing_wrong_in_the_controllers_pod(worked: Site) -> None:
+    doctor = ("deployment/klever-controller", "--", "klever", "doctor", "--json")
+    found = examined(run("kubectl", "exec", "--namespace", worked.home, *doctor))
+    for name in ("kubernetes", "registry", "robot"):
+        assert found[name] == {"ok"}, (name, found[name])
 
 
 def test_the_releases_own_test_succeeds(worked: Site) -> None:
