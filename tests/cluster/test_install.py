@@ -437,6 +437,16 @@ def test_an_upgrade_that_changes_nothing_starts_no_pod_anew(worked: Site) -> Non
     assert {each["metadata"]["name"] for each in worked.all(PODS, worked.home)} == pods
 
 
+def test_the_releases_notes_hold_the_command_that_sets_harbor_up(worked: Site) -> None:
+    notes = run("helm", "get", "notes", "klever", "--namespace", worked.home)
+    command = " ".join(notes.partition("klever harbor setup")[2].partition("\n\n")[0].replace("\\", "").split())
+    hook = f"http://klever-server.{worked.home}:80/hooks/harbor"
+    assert command == (
+        f"{worked.harbor.url} --project {COPIED} --project {PUBLISHED} --hook-url {hook}"
+        f" --install-namespace {worked.home} -n {worked.jobs} -n {worked.others} -u admin"
+    )
+
+
 def test_doctor_finds_nothing_wrong_from_outside(worked: Site) -> None:
     service = worked.cluster.get(SERVICES.path(worked.home, "klever-server"))["spec"]
     hook = f"http://{service['clusterIP']}:{service['ports'][0]['port']}/hooks/harbor"
