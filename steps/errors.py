@@ -15,6 +15,7 @@
     │   │   ├── NoPathError     no chain of converters leads there
     │   │   ├── UnansweredError the files do not tell what a converter has to know
     │   │   └── UnprovenError   the result differs from the source, or that it does not could not be shown
+    │   ├── ServingError        a server or platform cannot serve this model as it is
     │   ├── EnvironmentMissingError
     │   ├── MetadataError       ormbfile.yaml or a config blob
     │   ├── InvalidReferenceError
@@ -155,6 +156,12 @@ class UnprovenError(ConversionError):
     """The result differs from the source beyond the tolerance, or the level of proof that was asked was not reached."""
 
     usual_step = "do not use the result; --unsafe-publish-unverified publishes it all the same"
+
+
+class ServingError(PermanentError):
+    """A server or platform cannot serve this model as it is."""
+
+    usual_step = "see klever plan --serve"
 
 
 class EnvironmentMissingError(PermanentError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from klever.steps.oci.credentials import Credentials
     from klever.steps.oci.reference import Reference
     from klever.steps.oci.store import Store
 
@@ -33,6 +34,8 @@ class Stores:
     plain_http: bool = False
     insecure: bool = False
     ca_file: Path | None = None
+    #: For any registry, in the place of Docker's configuration.
+    credentials: "Credentials | None" = None
     #: None: `home_directory`, looked up when it is needed.
     home: Path | None = None
     _open: dict[tuple[str, str | None], "Store"] = field(default_factory=dict, repr=False)
@@ -52,10 +55,14 @@ class Stores:
 
     def _make(self, reference: "Reference") -> "Store":
         if reference.host:
-            from klever.steps.oci.registry import RegistryStore
+            from klever.steps.oci.registry import RegistryStore, find_credentials
 
             return RegistryStore(
-                reference.host, plain_http=self.plain_http, insecure=self.insecure, ca_file=self.ca_file
+                reference.host,
+                plain_http=self.plain_http,
+                insecure=self.insecure,
+                ca_file=self.ca_file,
+                credentials=self.credentials or find_credentials,
             )
         from klever.steps.oci.layout import LayoutStore
 

@@ -53,8 +53,13 @@ def _shapes(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str,
     return shapes
 
 
+def to(*, required: bool) -> Callable[[_Command], _Command]:
+    """Return the option that names the format of a conversion's result."""
+    return click.option("--to", required=required, metavar="FORMAT", help="The format to convert to, e.g. ONNX.")
+
+
 def conversion(command: _Command) -> _Command:
-    """Add the options of a conversion; the command receives ``to`` and, as ``conversion``, the `Options`."""
+    """Add the options of a conversion; the command receives, as ``conversion``, the `Options`."""
     from klever.steps.converters.interface import DEFAULT_OPSET, MAX_OPSET, MIN_OPSET, Options
 
     @wraps(command)
@@ -85,7 +90,6 @@ def conversion(command: _Command) -> _Command:
             show_default=True,
             help="The version of ONNX's operators.",
         ),
-        click.option("--to", required=True, metavar="FORMAT", help="The format to convert to, e.g. ONNX."),
     ):
         collected = option(collected)
     return collected  # type: ignore[return-value]

@@ -33,6 +33,25 @@ def progress_bar(label: str, total: int | None) -> Iterator[Progress]:
 
 
 @contextmanager
+def progress_lines(label: str, total: int | None) -> Iterator[Progress]:
+    """Give a callback that tells of each tenth of ``total`` bytes in a line of its own, as a pod's log wants it."""
+    if sys.stderr.isatty() or not total:
+        with progress_bar(label, total) as bar:
+            yield bar
+        return
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        before, done = done, done + count
+        if before * 10 // total != done * 10 // total:
+            sys.stderr.write(f"{label}: {done * 100 // total}% of {total / 1e6:.0f} MB\n")
+            sys.stderr.flush()
+
+    yield advance
+
+
+@contextmanager
 def fraction_bar() -> Iterator[Callable[[float, str], None]]:
     """Give a callback for work whose size is no number of bytes: the part that is done, and what is being done."""
     if not sys.stderr.isatty():

@@ -29,8 +29,11 @@ COMMANDS: Final = MappingProxyType(
         "inspect": "Show a model's format, size, signature and layers.",
         "publish": "Recognise, read, pack and push a model.",
         "extract": "Write the signature of an artifact into its config.",
-        "plan": "Say how a model could be converted.",
+        "plan": "Say how a model could be converted or served.",
         "convert": "Convert a model to another format, and prove the result.",
+        "deploy": "Serve a model, and prove that it predicts.",
+        "predict": "Ask a model that is served.",
+        "serving": "List, show, stop or delete what is served.",
         "run": "Run a pipeline, on this machine or on Argo.",
         "workflows": "List, watch, stop and repeat runs of pipelines.",
         "templates": "Render, apply or compare the WorkflowTemplates.",
@@ -100,25 +103,30 @@ def klever() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
+    """Run one command line of ``klever`` and return its exit code."""
+    return run_command(klever, arguments, "klever")
+
+
+def run_command(command: click.Command, arguments: Sequence[str], name: str) -> int:
     """Run one command line and return its exit code; every expected failure has been told on standard error."""
     try:
-        code = klever.main(list(arguments), prog_name="klever", standalone_mode=False)
+        code = command.main(list(arguments), prog_name=name, standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KleverError as error:
-        _tell(error, as_json="--json" in arguments)
+        _tell(error, name, as_json="--json" in arguments)
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2
     except click.ClickException as error:
         if "--json" in arguments:
-            _tell(_UsageError(error.format_message()), as_json=True)
+            _tell(_UsageError(error.format_message()), name, as_json=True)
         else:
             error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("klever: interrupted", err=True)
+        click.echo(f"{name}: interrupted", err=True)
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough; keep the interpreter from complaining at its exit.
@@ -128,12 +136,12 @@ def run(arguments: Sequence[str]) -> int:
         # Our own output on a full disk, or a file that the disk lost while it was read.
         place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the output"
         told = storage_error(f"cannot use {place}", error)
-        _tell(told, as_json="--json" in arguments)
+        _tell(told, name, as_json="--json" in arguments)
         return told.exit_code
     return code if isinstance(code, int) else 0
 
 
-def _tell(error: KleverError, *, as_json: bool) -> None:
+def _tell(error: KleverError, name: str, *, as_json: bool) -> None:
     if as_json:
         document = {
             "type": type(error).__name__.lstrip("_"),
@@ -149,6 +157,6 @@ def _tell(error: KleverError, *, as_json: bool) -> None:
         click.echo(json.dumps({"error": document}), err=True)
         return
     stage = f"{error.stage}: " if error.stage else ""
-    click.echo(f"klever: {stage}{visible(error.cause)}", err=True)
+    click.echo(f"{name}: {stage}{visible(error.cause)}", err=True)
     if error.next_step:
         click.echo(f"  next: {visible(error.next_step)}", err=True)

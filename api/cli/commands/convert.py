@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("convert")
 @click.argument("target", metavar="PATH_OR_REFERENCE")
+@options.to(required=True)
 @options.conversion
 @click.option("--output", "directory", type=click.Path(path_type=Path), help="The directory to write a package to.")
 @click.option("--as", "reference", metavar="REFERENCE", help="The reference to publish the result under.")
