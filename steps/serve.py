@@ -18,6 +18,7 @@ from klever.steps.extract import extract
 from klever.steps.files import ModelFiles
 from klever.steps.plan import Plan, plan
 from klever.steps.recognise import Model
+from klever.steps.serving.platforms.resources import Resources, estimate_resources
 from klever.steps.serving.servers.interface import ServedModel, Server
 from klever.steps.serving.servers.table import all_servers, load_server
 from klever.steps.serving.uri import check_name
@@ -52,8 +53,8 @@ class ServingPlan:
     #: What the server cannot do without and the model does not tell, a sentence each.
     lacks: tuple[str, ...]
     notes: tuple[str, ...]
-    #: Bytes of the model's files.
-    size: int
+    #: What one pod, or the process on a laptop, is estimated to take.
+    resources: Resources
 
     @property
     def is_feasible(self) -> bool:
@@ -71,7 +72,7 @@ class ServingPlan:
             "conversion": self.conversion.to_json() if self.conversion else None,
             "lacks": list(self.lacks),
             "notes": list(self.notes),
-            "size": self.size,
+            "resources": {**self.resources.quantities, "storage": self.resources.storage_quantity},
         }
 
 
@@ -105,7 +106,8 @@ def plan_serving(
                 raise ServingError(f"the signature of this {source} model cannot be read")
             served = ServedModel(name, source, model.files, model.claim, signature, extraction.metadata)
             lacks = taking.lacks(served)
-            return ServingPlan(source, source, platform, taking, None, lacks, extraction.notes, size)
+            resources = estimate_resources(taking.id, size, signature.layers)
+            return ServingPlan(source, source, platform, taking, None, lacks, extraction.notes, resources)
     taking = next((each for each in candidates if _TARGET in each.formats), None)
     if taking is None or _TARGET not in reachable(PAIRS, source):
         where = f"{server} does not take" if server else f"no server on {platform} takes"
@@ -115,7 +117,8 @@ def plan_serving(
             next_step=_elsewhere(source, platform),
         )
     conversion = plan(model, _TARGET, options)
-    return ServingPlan(source, _TARGET, platform, taking, conversion, (), (), size)
+    resources = estimate_resources(taking.id, size, signature.layers if signature else None)
+    return ServingPlan(source, _TARGET, platform, taking, conversion, (), (), resources)
 
 
 def plan_serving_artifact(

@@ -1,6 +1,7 @@
 """``klever deploy``, ``predict`` and ``serving`` on this machine, with the servers themselves."""
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -163,6 +164,23 @@ def test_a_plan_names_the_server_and_the_way_to_its_format(
     done = klever("plan", models / model / "model", "--serve", *options)
     assert done.code == 0, done.err
     assert done.out.startswith(said)
+
+
+def test_a_plan_tells_what_a_server_takes_by_the_size_of_the_model(
+    klever: Klever, models: Path, tmp_path: Path
+) -> None:
+    large = tmp_path / "large"
+    shutil.copytree(models / "SKLearn/dt_1_9/model", large)
+    (name,) = large.iterdir()
+    plans = []
+    for _ in range(2):
+        plans.append(klever("plan", large, "--serve", "--json").document["resources"])
+        with name.open("ab") as file:
+            file.truncate(name.stat().st_size + (300 << 20))
+    small, big = (int(plan["memory"].removesuffix("Mi")) for plan in plans)
+    assert small >= 512
+    assert big - small >= 600
+    assert "of memory" in klever("plan", large, "--serve").out
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,8 @@ def _print_serving(plan: "ServingPlan") -> None:
     click.echo(f"{plan.format} on {plan.platform}: {plan.server.id}")
     if plan.conversion is not None:
         _print(plan.conversion)
+    resources = plan.resources.quantities
+    click.echo(f"about {resources['cpu']} of a processor, {resources['memory']} of memory")
     for each in plan.lacks:
         click.echo(output.visible(f"missing: {each}"))
     output.print_notes(plan.notes)
