@@ -128,6 +128,27 @@ def test_a_small_model_is_served_within_six_seconds(klever: Klever, models: Path
     assert min(seconds) < 6
 
 
+@SERVED
+def test_a_model_that_cannot_be_fetched_leaves_nothing(klever: Klever, home: Path, models: Path) -> None:
+    publish(klever, models / "ONNX/cnn_dynamic_dims/model", "vision/net:v1")
+    manifest = json.loads(
+        next(
+            path.read_bytes()
+            for path in (home / "store/blobs/sha256").iterdir()
+            if path.stat().st_size < 4096 and b'"layers"' in path.read_bytes()
+        )
+    )
+    layer = home / "store/blobs/sha256" / manifest["layers"][0]["digest"].removeprefix("sha256:")
+    data = bytearray(layer.read_bytes())
+    data[-20] ^= 1
+    layer.chmod(0o644)
+    layer.write_bytes(data)
+    done = klever("deploy", "vision/net:v1")
+    assert done.code != 0
+    assert done.err.startswith("klever: ")
+    assert list((home / "servings").glob("*")) == []
+
+
 def test_without_its_environment_a_model_is_not_half_deployed(
     klever: Klever, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

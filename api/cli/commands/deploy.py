@@ -5,7 +5,7 @@ import click
 from klever.api.cli import options, output
 from klever.api.cli.memory import keep_freed_buffers
 from klever.api.cli.places import looked_for
-from klever.api.cli.progress import fraction_bar, progress_bar
+from klever.api.cli.progress import fraction_bar
 from klever.steps.converters.interface import Options
 from klever.steps.stores import Stores
 
@@ -61,7 +61,7 @@ def command(
     parsed = parse_reference(reference)
     wish = Wish(parsed, name, server, options=conversion, replace=replace, create_environments=create_environments)
     with fraction_bar() as report, looked_for(reference, parsed):
-        done = deploy(wish, stores, watch=progress_bar, report=report)
+        done = deploy(wish, stores, report=report)
     standing = control.wait_ready(done.place, seconds)
     asked = done.place.read_asked()
     signature = Signature.model_validate(dict(asked.signature))

@@ -5,6 +5,7 @@ What does not belong here: waiting for the server, and asking the model somethin
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from klever.steps.serve import ServingPlan, plan_serving_artifact
 from klever.steps.serving.servers.interface import Process, Tuning
 from klever.steps.serving.uri import ModelUri, usual_name
 from klever.steps.stores import Stores
-from klever.steps.transfer import Watch, unwatched
+from klever.steps.transfer import watched
 
 #: Called with the part of the work that is done, from 0 to 1, and what is being done now.
 Progress = Callable[[float, str], None]
@@ -59,9 +60,7 @@ class Deployed:
     provision: Provision
 
 
-def deploy(
-    wish: Wish, stores: Stores, *, watch: Watch = unwatched, report: Progress = lambda _done, _doing: None
-) -> Deployed:
+def deploy(wish: Wish, stores: Stores, *, report: Progress = lambda _done, _doing: None) -> Deployed:
     """Start a serving; it is not ready yet when this returns.
 
     What was served under the name before goes on until the new model is laid out. Raises `AlreadyExistsError` for a
@@ -85,14 +84,15 @@ def deploy(
         )
     bin_directory = _programs(plan, wish)
     pinned = _served(plan, wish, name, stores, report)
-    report(_CONVERSION_ENDS, "lay out")
+    begun = _CONVERSION_ENDS if plan.conversion else 0.0
     uri = ModelUri(pinned, plan.server.id, name, wish.tuning)
     fresh = place.directory / f"models-{datetime.now(UTC):%Y%m%d%H%M%S%f}"
     try:
-        laid_out = provision(uri, fresh, stores, watch=watch)
+        laid_out = provision(uri, fresh, stores, watch=watched(report, begun, _PROVISION_ENDS))
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
-        if not any(place.directory.iterdir()):
+        # Not where another version is served.
+        with suppress(OSError):
             place.directory.rmdir()
         raise
     report(_PROVISION_ENDS, "start")
