@@ -23,6 +23,8 @@ final class Service {
     private static final String ROOT = "/openscoring/model";
     /** A request is the values of one record. */
     private static final int MAX_REQUEST_BYTES = 16 << 20;
+    /** Who sends more than this beside what is read is not waited for. */
+    private static final long MAX_DRAINED_BYTES = 64 << 20;
     /** How long a request that has begun may still take when the server is told to end; Kubernetes waits 30 s. */
     private static final long LEAVE_MILLISECONDS = 20_000;
     private static final TypeReference<Map<String, Object>> OBJECT = new TypeReference<>() { };
@@ -69,6 +71,7 @@ final class Service {
                     exchange.getResponseHeaders().set("Allow", "GET, POST");
                 }
             }
+            drain(exchange);
             byte[] body = json.writeValueAsBytes(answer.document);
             exchange.getResponseHeaders().set("Content-Type", "application/json");
             exchange.sendResponseHeaders(answer.status, body.length);
@@ -78,6 +81,18 @@ final class Service {
             System.err.println("no answer given: " + Models.reason(error));
         } finally {
             busy.decrementAndGet();
+        }
+    }
+
+    /** Reads what was left unread: closing over it resets the connection, and the client never sees the answer. */
+    private static void drain(HttpExchange exchange) throws IOException {
+        InputStream stream = exchange.getRequestBody();
+        // Not by skip, which goes past the end of the body and waits for the client's next request.
+        byte[] buffer = new byte[1 << 16];
+        long left = MAX_DRAINED_BYTES;
+        int count;
+        while (left > 0 && (count = stream.read(buffer)) >= 0) {
+            left -= count;
         }
     }
 
@@ -114,10 +129,7 @@ final class Service {
     }
 
     private Map<String, Object> request(HttpExchange exchange) throws IOException, Refusal {
-        byte[] body;
-        try (InputStream stream = exchange.getRequestBody()) {
-            body = stream.readNBytes(MAX_REQUEST_BYTES + 1);
-        }
+        byte[] body = exchange.getRequestBody().readNBytes(MAX_REQUEST_BYTES + 1);
         if (body.length > MAX_REQUEST_BYTES) {
             throw new Refusal(413, "a request has at most " + (MAX_REQUEST_BYTES >> 20) + " MiB");
         }
