@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 from corpus import corpus
 
+from klever.steps.artifact import load_artifact
+from klever.steps.oci.reference import parse_reference
+from klever.steps.stores import Stores
+
 from .conftest import Klever
 
 SERVED = pytest.mark.environment("serve-mlserver")
@@ -131,14 +135,9 @@ def test_a_small_model_is_served_within_six_seconds(klever: Klever, models: Path
 @SERVED
 def test_a_model_that_cannot_be_fetched_leaves_nothing(klever: Klever, home: Path, models: Path) -> None:
     publish(klever, models / "ONNX/cnn_dynamic_dims/model", "vision/net:v1")
-    manifest = json.loads(
-        next(
-            path.read_bytes()
-            for path in (home / "store/blobs/sha256").iterdir()
-            if path.stat().st_size < 4096 and b'"layers"' in path.read_bytes()
-        )
-    )
-    layer = home / "store/blobs/sha256" / manifest["layers"][0]["digest"].removeprefix("sha256:")
+    reference = parse_reference("vision/net:v1")
+    artifact = load_artifact(Stores(home=home).open(reference), reference)
+    layer = home / "store/blobs/sha256" / artifact.manifest.layer.digest.removeprefix("sha256:")
     data = bytearray(layer.read_bytes())
     data[-20] ^= 1
     layer.chmod(0o644)
