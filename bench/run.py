@@ -24,6 +24,7 @@ from local_runner import bench_local_runner
 from measure import Figure, measure
 from peers import peer_python
 from registry import counting_relay, registry_binaries, running_registry, upload_location
+from serving import bench_deploy, bench_initializer
 
 ROOT = Path(__file__).resolve().parent.parent
 KLEVER = str(Path(sys.executable).with_name("klever"))
@@ -201,6 +202,8 @@ def main() -> None:
             shutil.rmtree(work / name)
         for name in {"registry 2.8", "registry 3"} - registries.keys():
             print(f"{name}: skipped, it or skopeo is not installed")
+        bench_initializer(work, large)
+        bench_deploy(work)
         bench_conversion(work, python)
         bench_local_runner(work)
     bench_facade()

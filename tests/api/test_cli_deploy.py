@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,17 +118,6 @@ def test_a_serving_is_stopped_started_and_deleted(klever: Klever, models: Path) 
     assert klever("serving", "delete", "net").code == 0
     missing = klever("predict", "net", "--random")
     assert "nothing is served as net" in missing.err
-
-
-@SERVED
-def test_a_small_model_is_served_within_six_seconds(klever: Klever, models: Path) -> None:
-    publish(klever, models / "ONNX/cnn_dynamic_dims/model", "vision/net:v1")
-    seconds = []
-    for _ in range(3):
-        started = time.monotonic()
-        assert klever("deploy", "--replace", "vision/net:v1").code == 0
-        seconds.append(time.monotonic() - started)
-    assert min(seconds) < 6
 
 
 @SERVED
