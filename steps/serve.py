@@ -98,10 +98,10 @@ def plan_serving(
         candidates = list(_candidates(platform, server))
         source = model.format.id
         size = sum(model.files.sizes.values())
-        extraction = extract(model)
-        signature = extraction.metadata.signature
         taking = next((each for each in candidates if source in each.formats), None)
         if taking is not None:
+            extraction = extract(model)
+            signature = extraction.metadata.signature
             if signature is None:
                 raise ServingError(f"the signature of this {source} model cannot be read")
             served = ServedModel(name, source, model.files, model.claim, signature, extraction.metadata)
@@ -117,7 +117,8 @@ def plan_serving(
             next_step=_elsewhere(source, platform),
         )
     conversion = plan(model, _TARGET, options)
-    resources = estimate_resources(taking.id, size, signature.layers if signature else None)
+    # The plan has read the signature already.
+    resources = estimate_resources(taking.id, size, conversion.model.signature.layers)
     return ServingPlan(source, _TARGET, platform, taking, conversion, (), (), resources)
 
 

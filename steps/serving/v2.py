@@ -34,6 +34,10 @@ class Values:
     #: In row-major order; as many as the shape says.
     data: Sequence[Value]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what stands for it in a request and in a reply."""
+        return {"name": self.name, "shape": list(self.shape), "datatype": self.datatype, "data": list(self.data)}
+
 
 class ReplyError(ServingError):
     """What a server answers is no reply of the protocol, or not what the model's signature promises."""
@@ -48,12 +52,7 @@ def infer_path(name: str) -> str:
 
 def build_request(inputs: Iterable[Values], outputs: Iterable[str] = ()) -> dict[str, Any]:
     """Return the body of a request, for the outputs of these names; for all where none is named."""
-    request: dict[str, Any] = {
-        "inputs": [
-            {"name": each.name, "shape": list(each.shape), "datatype": each.datatype, "data": list(each.data)}
-            for each in inputs
-        ]
-    }
+    request: dict[str, Any] = {"inputs": [each.to_json() for each in inputs]}
     if names := list(outputs):
         request["outputs"] = [{"name": name} for name in names]
     return request

@@ -80,7 +80,7 @@ def command(
     if result is not None:
         _write(result, outputs)
     if as_json:
-        output.print_json({"outputs": [_document(each) for each in outputs]})
+        output.print_json({"outputs": [each.to_json() for each in outputs]})
         return
     for each in outputs:
         shown = ", ".join(str(value) for value in each.data[:_SHOWN]) + (", ..." if len(each.data) > _SHOWN else "")
@@ -124,7 +124,7 @@ def _read(source: Path, signature: "Signature") -> "list[Values]":
 
 def _write(result: Path, outputs: "Sequence[Values]") -> None:
     if result.suffix != ".npz":
-        result.write_text(json.dumps({"outputs": [_document(each) for each in outputs]}), encoding="utf-8")
+        result.write_text(json.dumps({"outputs": [each.to_json() for each in outputs]}), encoding="utf-8")
         return
     import numpy as np
 
@@ -136,7 +136,3 @@ def _write(result: Path, outputs: "Sequence[Values]") -> None:
         data = np.array(each.data, dtype=str if kind == "object" else kind)
         arrays[each.name] = data.reshape(each.shape)
     np.savez(result, allow_pickle=False, **arrays)
-
-
-def _document(values: "Values") -> dict[str, object]:
-    return {"name": values.name, "datatype": values.datatype, "shape": list(values.shape), "data": list(values.data)}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from klever.api.serving.local import control
 from klever.api.serving.local.record import Asked, Place
+from klever.steps.artifact import load_artifact
 from klever.steps.conversions import Demands
 from klever.steps.convert import convert
 from klever.steps.converters.interface import Options
@@ -56,7 +57,6 @@ class Deployed:
     """A serving that was started, and what a person should know of it."""
 
     place: Place
-    plan: ServingPlan
     provision: Provision
 
 
@@ -75,16 +75,18 @@ def deploy(wish: Wish, stores: Stores, *, report: Progress = lambda _done, _doin
             stage="plan",
             next_step=f"choose another --name, or --replace it, or klever serving delete {name}",
         )
-    plan = plan_serving_artifact(
-        wish.reference, stores, name=name, platform="local", server=wish.server, options=wish.options
-    )
+    # From here on a tag that moves changes nothing.
+    pinned = load_artifact(stores.open(wish.reference), wish.reference).reference
+    plan = plan_serving_artifact(pinned, stores, name=name, platform="local", server=wish.server, options=wish.options)
     if plan.lacks:
         raise ServingError(
             plan.lacks[0], stage="plan", next_step="tell it in ormbfile.yaml, and publish the model again"
         )
     bin_directory = _programs(plan, wish)
-    pinned = _served(plan, wish, name, stores, report)
-    begun = _CONVERSION_ENDS if plan.conversion else 0.0
+    begun = 0.0
+    if plan.conversion is not None:
+        pinned = _converted(pinned, plan, wish, name, stores, report)
+        begun = _CONVERSION_ENDS
     uri = ModelUri(pinned, plan.server.id, name, wish.tuning)
     fresh = place.directory / f"models-{datetime.now(UTC):%Y%m%d%H%M%S%f}"
     try:
@@ -103,7 +105,7 @@ def deploy(wish: Wish, stores: Stores, *, report: Progress = lambda _done, _doin
         if old != fresh:
             shutil.rmtree(old, ignore_errors=True)
     control.start(place)
-    return Deployed(place, plan, laid_out)
+    return Deployed(place, laid_out)
 
 
 def _programs(plan: ServingPlan, wish: Wish) -> Path | None:
@@ -122,14 +124,12 @@ def _programs(plan: ServingPlan, wish: Wish) -> Path | None:
     return None
 
 
-def _served(plan: ServingPlan, wish: Wish, name: str, stores: Stores, report: Progress) -> Reference:
-    """Return the artifact that the server takes, pinned: the wished one, or what it was converted to."""
-    if plan.conversion is None:
-        from klever.steps.artifact import load_artifact
-
-        return load_artifact(stores.open(wish.reference), wish.reference).reference
+def _converted(
+    source: Reference, plan: ServingPlan, wish: Wish, name: str, stores: Stores, report: Progress
+) -> Reference:
+    """Return what an artifact was converted to, pinned."""
     converted = convert(
-        wish.reference,
+        source,
         plan.format,
         parse_reference(f"{_CONVERTED}/{name.lower()}:{plan.format.lower()}"),
         stores,
@@ -163,7 +163,6 @@ def _asked(wish: Wish, laid_out: Provision, process: Process, bin_directory: Pat
         protocol=process.protocol.value,
         command=(program, *map(filled, arguments)),
         ports=tuple(process.ports),
-        live=process.live,
         ready=process.ready,
         environment={key: filled(value) for key, value in process.environment.items()},
         signature=laid_out.signature.to_json(),

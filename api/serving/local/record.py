@@ -57,8 +57,7 @@ class Asked:
     command: tuple[str, ...]
     #: Names of the ports that the server opens, ``http`` among them.
     ports: tuple[str, ...]
-    #: Paths of ``GET``: the server lives; the model answers.
-    live: str
+    #: Path of ``GET`` at which the model answers.
     ready: str
     environment: Mapping[str, str] = field(default_factory=dict)
     #: What the model takes and gives, as the config of the artifact has it.

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
@@ -42,10 +42,9 @@ class Ended(Exception):  # noqa: N818 - no error: somebody wants this process to
 class Supervisor:
     """One serving's supervisor; ``run`` returns when it is told to end or has given up."""
 
-    def __init__(self, place: Place, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, place: Place) -> None:
         self._place = place
         self._asked = place.read_asked()
-        self._sleep = sleep
         self._restarts = 0
 
     def run(self) -> None:
@@ -62,7 +61,7 @@ class Supervisor:
                 return
             self._stand(State.CRASHED, {}, message=said)
             self._restarts += 1
-            self._sleep(min(_PAUSE_SECONDS * 2**failures, _MOST_PAUSE_SECONDS))
+            time.sleep(min(_PAUSE_SECONDS * 2**failures, _MOST_PAUSE_SECONDS))
 
     def _serve(self, ports: Mapping[str, int]) -> tuple[bool, int]:
         """Run the server once; return whether it was ready, and its exit code."""

@@ -44,9 +44,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Place]]:
             (place.directory / "broken").touch()
         command = (sys.executable, "-c", SERVER, "{http}", str(place.directory))
         place.write_asked(
-            Asked(
-                name, "a/net:v1", "a/net@sha256:0", "ONNX", "mlserver", "v2", command, ("http",), "/", "/", environment
-            )
+            Asked(name, "a/net:v1", "a/net@sha256:0", "ONNX", "mlserver", "v2", command, ("http",), "/", environment)
         )
         places.append(place)
         control.start(place)
