@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from klever.steps.quantities import mebibytes
+
 _MIB: Final = 1 << 20
 
 
@@ -25,12 +27,12 @@ class Needs:
     @property
     def memory_quantity(self) -> str:
         """The memory as Kubernetes writes it: ``512Mi``."""
-        return quantity(self.memory)
+        return mebibytes(self.memory)
 
     @property
     def storage_quantity(self) -> str:
         """The temporary files as Kubernetes writes them."""
-        return quantity(self.storage)
+        return mebibytes(self.storage)
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,3 @@ def estimate(size: int, converters: Sequence[str], runners: Iterable[str] = ()) 
     memory = max(cost.of(size) for cost in (_STREAMED, *costs))
     storage = _SPARE_DISK_MIB * _MIB + (len(converters) + _SPARE_COPIES) * size
     return Needs(int(memory * _MARGIN), storage)
-
-
-def quantity(size: int) -> str:
-    """Return bytes as a Kubernetes quantity, in whole MiB rounded up."""
-    return f"{-(-size // _MIB)}Mi"

@@ -6,8 +6,9 @@ import pytest
 
 from klever.steps.converters.table import PAIRS
 from klever.steps.environments.table import ENVIRONMENTS
-from klever.steps.needs import Needs, estimate, quantity
+from klever.steps.needs import Needs, estimate
 from klever.steps.proof.runners import RUNNERS, Runner
+from klever.steps.quantities import mebibytes
 
 MB, MIB = 10**6, 1 << 20
 #: Converters, runners, MB of the model's files; measured MiB of resident memory and MB of temporary files.
@@ -71,7 +72,7 @@ def test_every_converter_that_starts_a_program_has_been_thought_of() -> None:
 
 
 def test_quantities_are_those_of_kubernetes_rounded_up() -> None:
-    assert [quantity(size) for size in (0, 1, MIB, MIB + 1, 1 << 40)] == ["0Mi", "1Mi", "1Mi", "2Mi", "1048576Mi"]
+    assert [mebibytes(size) for size in (0, 1, MIB, MIB + 1, 1 << 40)] == ["0Mi", "1Mi", "1Mi", "2Mi", "1048576Mi"]
     needs = Needs(3 * MIB, 5)
     assert (needs.memory_quantity, needs.storage_quantity) == ("3Mi", "1Mi")
     assert re.fullmatch(r"[1-9]\d*Mi", estimate(0, []).memory_quantity)

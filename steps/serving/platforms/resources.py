@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from klever.steps.quantities import mebibytes
+
 _MIB: Final = 1 << 20
 
 #: Memory of a server that serves nothing, in MiB: Python with MLServer and a framework, Triton with its backends, a
@@ -43,12 +45,12 @@ class Resources:
     @property
     def quantities(self) -> dict[str, str]:
         """Processors and memory as Kubernetes writes them."""
-        return {"cpu": f"{self.cpu}m", "memory": _quantity(self.memory)}
+        return {"cpu": f"{self.cpu}m", "memory": mebibytes(self.memory)}
 
     @property
     def storage_quantity(self) -> str:
         """The room for files as Kubernetes writes it."""
-        return _quantity(self.storage)
+        return mebibytes(self.storage)
 
 
 def estimate_resources(
@@ -63,7 +65,3 @@ def estimate_resources(
     working = max(instances, 1) * (size + count * _LAYER_MIB * _MIB) + (_COPIES - 1) * size
     cpu = next((step for limit, step in _CPU_STEPS if size < limit), _MOST_CPU)
     return Resources(cpu * max(instances, 1), int(base + working * _MARGIN), 2 * size + _SPARE_STORAGE_MIB * _MIB)
-
-
-def _quantity(size: int) -> str:
-    return f"{-(-size // _MIB)}Mi"
